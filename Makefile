@@ -1,0 +1,35 @@
+# Every target first makes sure that what it needs is installed (tools/bootstrap).
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean install lock crds
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap
+	./tools/bootstrap $(VENV)
+	touch $@
+
+demo: install
+	$(BIN)/python tools/demo.py
+
+test: install lint
+	$(BIN)/python -m pytest -q
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+crds: install
+	$(BIN)/python tools/crds.py
+
+bench: install
+	$(BIN)/python -m bench
+
+lock: install
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,3 @@
+"""Sallyport: egress control for Kubernetes."""
+
+__version__ = "0.1.0"

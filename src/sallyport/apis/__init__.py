@@ -1,0 +1,1 @@
+"""The API front-ends: types, translation into the model, validation and coverage of upstream fields."""
