@@ -1,0 +1,235 @@
+"""What a node's kernel and its BIRD are to hold: one frozen value per object, keyed as the kernel keys it.
+
+Every class has `kind` (which driver reads and writes it) and `key` (the kernel's identity: two values with one key
+are one object that is replaced in place). Addresses and prefixes are text in the kernel's own canonical form, so
+that what is read back compares equal to what was planned.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Literal
+
+from sallyport.model.state import Family
+
+
+class Kind(IntEnum):
+    """Kinds in the order in which they are made; they are removed in the opposite order (make before break).
+
+    Exits come before routes and clients last: a packet is marked only when the whole way behind the mark stands.
+    """
+
+    LINK = 1
+    SYSCTL = 2
+    SKELETON = 3
+    EXIT_ELEMENT = 4
+    ADDRESS = 5
+    NEIGHBOR = 6
+    FDB = 7
+    NEXT_HOP = 8
+    ROUTE = 9
+    RULE = 10
+    CLIENT_ELEMENT = 11
+    PEER = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A VXLAN device with the group policy extension (kernel: Documentation/networking/vxlan.rst).
+
+    `local` is the outer source address, `port` UDP, `mtu` in bytes of the inner packet.
+    """
+
+    kind: ClassVar[Kind] = Kind.LINK
+    name: str
+    vni: int
+    port: int
+    local: str
+    mtu: int
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A setting under /proc/sys, `path` with slashes: `net/ipv4/conf/sp-vx4/rp_filter`."""
+
+    kind: ClassVar[Kind] = Kind.SYSCTL
+    path: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """One nftables table with its chains, rules and empty sets, as text for `nft -f`.
+
+    `digest` of the text is kept as the comment of its first rule, so that it can be read back and compared.
+    """
+
+    kind: ClassVar[Kind] = Kind.SKELETON
+    family: Literal["inet", "netdev", "arp"]
+    name: str
+    digest: str
+    text: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.family, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A member of a set or map of our inet table; `value` is "" for sets.
+
+    `set` names one of the sets of the skeleton. For `clients4`/`clients6` the value is the egress id as a decimal;
+    the driver writes it as a jump to the chain that sets that mark and keeps those chains.
+    """
+
+    kind: ClassVar[Kind] = Kind.EXIT_ELEMENT
+    set: str
+    member: str
+    value: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.set, self.member)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientElement(Element):
+    """An element that starts to steer packets, so it is written last and removed first."""
+
+    kind: ClassVar[Kind] = Kind.CLIENT_ELEMENT
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """An egress IP on an interface as /32 or /128. IPv6 is added `nodad` and with preferred lifetime 0 so that the
+    node never chooses it as the source of its own traffic (RFC 6724 rule 3)."""
+
+    kind: ClassVar[Kind] = Kind.ADDRESS
+    device: str
+    address: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.device, self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A permanent neighbour entry: next-hop `address` on `device` has MAC `lladdr`."""
+
+    kind: ClassVar[Kind] = Kind.NEIGHBOR
+    device: str
+    address: str
+    lladdr: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.device, self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Fdb:
+    """A VXLAN forwarding entry: frames to `lladdr` go to outer address `destination`."""
+
+    kind: ClassVar[Kind] = Kind.FDB
+    device: str
+    lladdr: str
+    destination: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.device, self.lladdr)
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """A next-hop object (`ip nexthop`): `gateway` on-link over `device`."""
+
+    kind: ClassVar[Kind] = Kind.NEXT_HOP
+    id: int
+    gateway: str
+    device: str
+
+    @property
+    def key(self) -> int:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of one of our tables. `type` unicast uses `next_hop` (an object's id); the others have none."""
+
+    kind: ClassVar[Kind] = Kind.ROUTE
+    family: Family
+    table: int
+    destination: str
+    metric: int
+    type: Literal["unicast", "unreachable", "throw"]
+    next_hop: int = 0
+
+    @property
+    def key(self) -> tuple[Family, int, str, int]:
+        return (self.family, self.table, self.destination, self.metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A policy rule. A rule's identity is its whole value: the same selector with another table is another rule.
+
+    Either `mark`/`mask`, or `udp_port` (packets of that UDP destination port), selects.
+    """
+
+    kind: ClassVar[Kind] = Kind.RULE
+    family: Family
+    priority: int
+    table: int
+    mark: int = 0
+    mask: int = 0
+    udp_port: int = 0
+
+    @property
+    def key(self) -> "Rule":
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A BFD session (RFC 5880, 5881) that BIRD keeps with another node that may hold the same egress IPs.
+
+    Intervals in milliseconds; the peer counts as down after `multiplier` missed packets.
+    """
+
+    kind: ClassVar[Kind] = Kind.PEER
+    address: str
+    local: str
+    device: str
+    interval: int = 100
+    multiplier: int = 3
+
+    @property
+    def key(self) -> str:
+        return self.address
+
+
+KernelObject = (
+    Link
+    | Sysctl
+    | Skeleton
+    | Element
+    | ClientElement
+    | InterfaceAddress
+    | Neighbor
+    | Fdb
+    | NextHop
+    | Route
+    | Rule
+    | Peer
+)

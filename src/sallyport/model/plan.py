@@ -1,0 +1,118 @@
+"""What the planners decide: for the cluster, and for one node."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sallyport.model.kernel import KernelObject, Kind
+from sallyport.model.state import Family, IPAddress, IPNetwork, ObjectRef, PodKey, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What all nodes must agree on about one exit: its mark, its address, who may hold it (in order), who does."""
+
+    id: int
+    address: IPAddress | None
+    nodes: tuple[str, ...] = ()
+    holder: str = ""
+    static: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Addresses of a pool: in all, and handed out."""
+
+    total: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Pods that `winner` governs although `loser` selects them too, in one family."""
+
+    winner: str
+    loser: str
+    family: Family
+    pods: tuple[PodKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """The controller's decisions. `clients` counts the pods that each exit selects."""
+
+    assignments: Mapping[str, Assignment] = field(default_factory=dict)
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    clients: Mapping[str, int] = field(default_factory=dict)
+    overlaps: tuple[Overlap, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class Liveness(StrEnum):
+    """What a node knows of a peer. `unknown` (no session yet) is treated as up: nothing is taken on a guess."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """The device that leads to the other nodes in one family: its own address there, its subnets, its MTU."""
+
+    device: str
+    address: IPAddress
+    subnets: tuple[IPNetwork, ...]
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What an agent has seen on its own node. `addresses` are all of its interfaces', `held` those it put there."""
+
+    node: str
+    uplinks: Mapping[Family, Uplink] = field(default_factory=dict)
+    addresses: Mapping[IPAddress, str] = field(default_factory=dict)
+    held: frozenset[IPAddress] = frozenset()
+    peers: Mapping[str, Liveness] = field(default_factory=dict)
+    reply_devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why a pod's traffic of one family goes as it goes; `exit` is "" for a pod that is free."""
+
+    pod: PodKey
+    family: Family
+    exit: str
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """Everything one node's kernel is to hold for us, and why. Whole and printable."""
+
+    node: str
+    objects: tuple[KernelObject, ...] = ()
+    announcements: tuple[tuple[str, IPAddress], ...] = ()
+    held: Mapping[str, IPAddress] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def by_kind(self, kind: Kind) -> tuple[KernelObject, ...]:
+        return tuple(item for item in self.objects if item.kind == kind)
+
+
+__all__ = [
+    "Assignment",
+    "ClusterPlan",
+    "Decision",
+    "Liveness",
+    "NodeFacts",
+    "NodePlan",
+    "ObjectRef",
+    "Overlap",
+    "Uplink",
+    "Usage",
+]

@@ -1,0 +1,38 @@
+"""What an administrator may set, and the numbers by which the agent recognises its own kernel objects."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Defaults fit most clusters. Marks must lie within the low 16 bits: VXLAN's group policy field carries those.
+
+    `mark_mask` selects the bits that hold the egress id; bits 14 and 15 are kube-proxy's, the upper 16 Calico's.
+    `dead_after` seconds without renewal by its agent, a node falls silent for the egress IPs it holds.
+    """
+
+    mark_mask: int = 0x3FFF
+    vxlan_vni: int = 4097
+    vxlan_port: int = 4790
+    rule_priority: int = 20000
+    route_protocol: int = 83
+    table_base: int = 830_000
+    next_hop_base: int = 83_000_000
+    table_name: str = "sallyport"
+    device_prefix: str = "sp-vx"
+    interval_ms: int = 100
+    multiplier: int = 3
+    dead_after: int = 5
+    guard: bool = True
+
+    @property
+    def highest_id(self) -> int:
+        return self.mark_mask
+
+    def table(self, exit_id: int) -> int:
+        """The kernel table of an exit; fwmark rules lead to it."""
+        return self.table_base + exit_id
+
+    def device(self, outer_family: int) -> str:
+        """The VXLAN device for that outer family."""
+        return f"{self.device_prefix}{outer_family}"
