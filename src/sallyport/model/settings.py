@@ -26,8 +26,23 @@ class Settings:
     guard: bool = True
 
     @property
+    def mark_shift(self) -> int:
+        """How far left of bit 0 the egress id sits in the mark."""
+        return (self.mark_mask & -self.mark_mask).bit_length() - 1
+
+    @property
+    def nowhere_id(self) -> int:
+        """The id of clients that have no way out: its table holds nothing but `unreachable`."""
+        return self.mark_mask >> self.mark_shift
+
+    @property
     def highest_id(self) -> int:
-        return self.mark_mask
+        """The highest id that an exit can have."""
+        return self.nowhere_id - 1
+
+    def mark(self, exit_id: int) -> int:
+        """The firewall mark that carries an egress id."""
+        return exit_id << self.mark_shift
 
     def table(self, exit_id: int) -> int:
         """The kernel table of an exit; fwmark rules lead to it."""

@@ -113,8 +113,9 @@ class Exit:
     """A way out of the cluster with a source address, and the clients that it is asked for.
 
     `requested` is the address the user wrote (or that an earlier allocation wrote back), `pool` the pool it must come
-    from (None: static, held by whichever node has it on an interface). History read back from status: `id` (the mark;
-    0 if none yet), `nodes` (who may hold it, in order), `holder` (who says it does).
+    from (None: static, held by whichever node has it on an interface). `allocated`: the controller itself chose
+    `requested` (annotation `sallyport.io/allocated-ip` equals it), so it may choose again. History read back from
+    status: `id` (0 if none yet), `nodes` (who may hold it, in order), `holder` (who says it does).
     """
 
     ref: ObjectRef
@@ -123,6 +124,7 @@ class Exit:
     pool: str | None
     clients: tuple[PodKey, ...]
     bandwidth: Bandwidth | None = None
+    allocated: bool = False
     id: int = 0
     nodes: tuple[str, ...] = ()
     holder: str = ""

@@ -1,1 +1,1 @@
-"""reconcile."""
+"""From desired and actual to an ordered list of steps; pure."""

@@ -1,0 +1,47 @@
+"""The controller's plan: addresses, ids, ranks, overlaps and problems of the whole cluster."""
+
+from sallyport.model.plan import Assignment, ClusterPlan
+from sallyport.model.settings import Settings
+from sallyport.model.state import ClusterState
+from sallyport.plan.addresses import allocate, usage
+from sallyport.plan.clients import overlaps
+from sallyport.plan.ids import assign_ids
+from sallyport.plan.ranking import rank
+
+
+def plan_cluster(state: ClusterState, settings: Settings) -> ClusterPlan:
+    """Decide for every exit. Never raises on what a user wrote: what cannot be honoured comes back as a problem."""
+    given, no_address = allocate(state.exits, state.pools)
+    ids, no_id = assign_ids(state.exits, settings.highest_id)
+    ranked, no_node = rank(state.exits, given, state.pools, state.nodes, state.default_limit)
+    assignments = {
+        name: Assignment(
+            id=ids[name],
+            address=given[name],
+            nodes=ranked.get(name, ()),
+            holder=exit_.holder,
+            static=exit_.pool is None,
+        )
+        for name, exit_ in state.exits.items()
+    }
+    return ClusterPlan(
+        assignments=assignments,
+        usage=usage(state.pools, state.exits, given),
+        clients={name: sum(key in state.clients for key in exit_.clients) for name, exit_ in state.exits.items()},
+        overlaps=overlaps(state.exits, assignments, state.clients),
+        problems=tuple(sorted({*state.problems, *no_address, *no_id, *no_node})),
+    )
+
+
+def recorded(state: ClusterState) -> dict[str, Assignment]:
+    """The assignments as the controller wrote them into the objects: what an agent goes by."""
+    return {
+        name: Assignment(
+            id=exit_.id,
+            address=exit_.requested if exit_.id else None,
+            nodes=exit_.nodes,
+            holder=exit_.holder,
+            static=exit_.pool is None,
+        )
+        for name, exit_ in state.exits.items()
+    }

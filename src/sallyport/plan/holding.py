@@ -1,0 +1,36 @@
+"""Which egress IPs a node holds, by its own lights: no message is needed for an address to move."""
+
+from collections.abc import Mapping
+
+from sallyport.model.plan import Assignment, Liveness, NodeFacts
+
+STANDBYS = 2
+"""How many nodes behind the holder watch it, and each other, by BFD."""
+
+
+def holds(assignment: Assignment, facts: NodeFacts) -> bool:
+    """Whether this node is to hold the exit's address.
+
+    A static address is held where it is configured. A pooled one belongs to the first node in rank that lives; a
+    node counts as dead only when its session was up and went down, or never came up within the grace time.
+    """
+    if assignment.address is None or not assignment.id:
+        return False
+    if assignment.static:
+        return assignment.address in facts.addresses
+    for node in assignment.nodes:
+        if node == facts.node:
+            return True
+        if facts.peers.get(node, Liveness.UNKNOWN) is not Liveness.DOWN:
+            return False
+    return False
+
+
+def watched(assignments: Mapping[str, Assignment], node: str) -> frozenset[str]:
+    """The nodes that this one keeps a BFD session with: those that share the first places of an exit with it."""
+    peers: set[str] = set()
+    for assignment in assignments.values():
+        first = assignment.nodes[: STANDBYS + 1]
+        if node in first:
+            peers.update(first)
+    return frozenset(peers - {node})

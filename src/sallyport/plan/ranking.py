@@ -1,0 +1,58 @@
+"""Which nodes may hold each egress IP, in order: a rendezvous hash, so that only a lost node's addresses move."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from sallyport.model.state import Exit, IPAddress, Node, Pool, Problem
+
+RANKED = 5
+"""How many nodes are named per egress IP: the holder and those that take over without asking anybody."""
+
+
+def order(nodes: Iterable[str], address: IPAddress) -> list[str]:
+    """All of `nodes`, best first. Each node's weight depends on itself and the address alone (rendezvous hashing,
+    Thaler and Ravishankar 1998), so removing one node changes the place of no other."""
+    text = str(address)
+    return sorted(nodes, key=lambda node: (hashlib.sha256(f"{node}#{text}".encode()).digest(), node))
+
+
+def rank(
+    exits: Mapping[str, Exit],
+    given: Mapping[str, IPAddress | None],
+    pools: Mapping[str, Pool],
+    nodes: Mapping[str, Node],
+    default_limit: int,
+) -> tuple[dict[str, tuple[str, ...]], tuple[Problem, ...]]:
+    """Ordered nodes per pooled exit, the older exits placed first; a node at its limit is passed over."""
+    placed: dict[str, int] = {}
+    ranked: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    for exit_ in sorted(exits.values(), key=lambda item: item.age):
+        name = exit_.ref.name
+        address = given.get(name)
+        if exit_.pool is None or address is None:
+            continue
+        pool = pools[exit_.pool]
+        fitting = [nodes[node] for node in pool.nodes if node in nodes and nodes[node].alive]
+        room = [node.name for node in fitting if placed.get(node.name, 0) < _limit(node, default_limit)]
+        ranked[name] = tuple(order(room, address)[:RANKED])
+        if room:
+            placed[ranked[name][0]] = placed.get(ranked[name][0], 0) + 1
+        else:
+            problems.append(Problem(exit_.ref, "AssignmentError", _why(pool, fitting)))
+    return ranked, tuple(problems)
+
+
+def _limit(node: Node, default: int) -> int:
+    return default if node.limit is None else node.limit
+
+
+def _why(pool: Pool, fitting: Sequence[Node]) -> str:
+    start = "Failed to assign the IP to EgressNode: no Node available"
+    if not pool.nodes:
+        return f"{start}: the nodeSelector of ExternalIPPool {pool.ref.name} selects no Node"
+    if not fitting:
+        return f"{start}: no Node selected by ExternalIPPool {pool.ref.name} has a living agent"
+    return (
+        f"{start}: all {len(fitting)} Nodes selected by ExternalIPPool {pool.ref.name} are at their limit of egress IPs"
+    )

@@ -1,0 +1,140 @@
+"""The nftables tables of a node: chains and rules that stay, with empty sets whose members the node plan gives.
+
+Rules never name a pod, a node or an egress IP, so a change in the cluster changes set elements only.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from sallyport.model.kernel import Link, Skeleton
+from sallyport.model.settings import Settings
+
+_FAMILY_SETS = """
+  set nodes{f} {{ type {type}; }}
+  set excluded{f} {{ type {type}; flags interval; }}
+  set local_pods{f} {{ type {type}; flags interval; }}
+  set governed{f} {{ type {type}; }}
+  set free{f} {{ type {type}; }}
+  set held{f} {{ type {type}; }}
+  set marks{f} {{ type mark; }}
+  set unknown{f} {{ type {type}; size 4096; flags dynamic,timeout; timeout 1m; }}
+  map clients{f} {{ type {type} : verdict; }}
+  map exits{f} {{ type mark : {type}; }}
+"""
+
+_INET = """table inet {table} {{
+{sets}
+  set alive {{ type inet_service; flags timeout; }}
+  map limits {{ type mark : limit; }}
+
+  # After the destination NAT of services (-100), so that what a service leads to is judged, not the service.
+  # Replies to connections that others opened to a pod go back the way they came: original direction only.
+  chain steer {{
+    type filter hook prerouting priority -90; policy accept;
+    iifname {devices} return comment "{digest}"
+    ct direction original fib daddr type unicast ip daddr != @nodes4 ip daddr != @excluded4 ip saddr vmap @clients4
+    ct direction original fib daddr type unicast ip6 daddr != @nodes6 ip6 daddr != @excluded6 ip6 saddr vmap @clients6
+  }}
+
+  # The last word: whatever the routes say, a governed packet leaves by the tunnel or with an egress IP held here.
+  chain guard {{
+    type filter hook forward priority -5; policy accept;
+    iifname {devices} oifname {devices} counter drop
+    meta mark & {mask:#x} != 0 goto marked
+    ct direction reply return
+    meta nfproto ipv4 goto unmarked4
+    meta nfproto ipv6 goto unmarked6
+  }}
+  chain marked {{
+    oifname {devices} return
+    limit name meta mark & {mask:#x} map @limits counter drop
+    meta nfproto ipv4 meta mark & {mask:#x} @marks4 return
+    meta nfproto ipv6 meta mark & {mask:#x} @marks6 return
+    counter drop
+  }}
+{unmarked}
+  chain input {{
+    type filter hook input priority -5; policy accept;
+    udp dport {port} jump tunnel
+    meta l4proto {{ tcp, udp, sctp }} ip daddr @held4 counter drop
+    meta l4proto {{ tcp, udp, sctp }} ip6 daddr @held6 counter drop
+  }}
+  chain tunnel {{
+    ip saddr @nodes4 accept
+    ip6 saddr @nodes6 accept
+    fib saddr type local accept
+    counter drop
+  }}
+
+  # A frozen agent does not renew its element: its node stops speaking BFD and the next in rank takes over.
+  chain output {{
+    type filter hook output priority -5; policy accept;
+    udp dport 3784 udp dport != @alive counter drop
+  }}
+
+  # Once a connection has its NAT, no later NAT chain is asked: neither the CNI's masquerade nor kube-proxy's.
+  chain exit {{
+    type nat hook postrouting priority 95; policy accept;
+    oifname {devices} snat ip to ip saddr
+    oifname {devices} snat ip6 to ip6 saddr
+    fib saddr type local return
+    meta nfproto ipv4 meta mark & {mask:#x} != 0 snat ip to meta mark & {mask:#x} map @exits4
+    meta nfproto ipv6 meta mark & {mask:#x} != 0 snat ip6 to meta mark & {mask:#x} map @exits6
+  }}
+
+  # What a client may send goes through the tunnel, so the server's offer in its SYN-ACK is cut to the tunnel's size.
+  chain clamp {{
+    type filter hook forward priority -150; policy accept;
+    tcp flags & (syn|rst) == syn ct direction reply ip daddr @governed4 tcp option maxseg size set {mss4}
+    tcp flags & (syn|rst) == syn ct direction reply ip6 daddr @governed6 tcp option maxseg size set {mss6}
+  }}
+}}
+"""
+
+_UNMARKED = """
+  chain unmarked{f} {{
+    {ip} daddr @nodes{f} return
+    {ip} daddr @excluded{f} return
+    {ip} saddr @governed{f} counter drop
+    {ip} saddr @free{f} return
+    {ip} saddr @local_pods{f} add @unknown{f} {{ {ip} saddr }} counter drop
+  }}
+"""
+
+_NETDEV = """table netdev {table} {{
+  # Frames carry a MAC derived from the outer address, not the device's own; marks are cut to the bits that are ours.
+{chains}}}
+"""
+
+_INGRESS = """  chain {device} {{
+    type filter hook ingress device "{device}" priority 0; policy accept;
+    meta pkttype set host comment "{digest}"
+    meta mark set meta mark & {mask:#x}
+  }}
+"""
+
+
+def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]:
+    """Our inet table, and a netdev table with an ingress chain per tunnel device where there are any."""
+    mtu = min((link.mtu for link in links), default=1450)
+    values: dict[str, object] = {
+        "table": settings.table_name,
+        "sets": "".join(_FAMILY_SETS.format(f=f, type=f"ipv{f}_addr") for f in (4, 6)),
+        "unmarked": "".join(_UNMARKED.format(f=f, ip="ip" if f == 4 else "ip6") for f in (4, 6)),
+        "devices": f'"{settings.device_prefix}*"',
+        "mask": settings.mark_mask,
+        "port": settings.vxlan_port,
+        "mss4": mtu - 40,
+        "mss6": mtu - 60,
+    }
+    made = [_finished("inet", settings.table_name, _INET, values)]
+    if links:
+        chains = "".join(_INGRESS.replace("{device}", link.name) for link in links)
+        made.append(_finished("netdev", settings.table_name, _NETDEV.replace("{chains}", chains), values))
+    return tuple(made)
+
+
+def _finished(family: str, name: str, template: str, values: dict[str, object]) -> Skeleton:
+    digest = "digest:" + hashlib.sha256(template.format(**values, digest="").encode()).hexdigest()[:16]
+    text = template.format(**values, digest=digest)
+    return Skeleton(family=family, name=name, digest=digest, text=text)  # type: ignore[arg-type]
