@@ -1,0 +1,123 @@
+"""What is written into the status of Egresses: the controller's part, and the holder's.
+
+Two writers share one object. Each starts from the status as it stands and changes only what is its own.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from sallyport.apis.antrea.types import IP_ALLOCATED, IP_ASSIGNED, EgressStatus
+from sallyport.apis.core import Condition
+from sallyport.model.plan import Assignment, Overlap
+from sallyport.model.state import IPAddress, Problem
+
+OVERLAPPING = "Overlapping"
+"""Condition of ours: other Egresses select pods of this one too; says who wins them."""
+
+
+def with_condition(
+    conditions: Iterable[Condition], kind: str, wanted: tuple[str, str, str] | None, now: str
+) -> tuple[Condition, ...]:
+    """Conditions with that of type `kind` set to (status, reason, message), or removed for None.
+
+    `lastTransitionTime` moves only when the status does (Kubernetes API conventions).
+    """
+    kept = {item.type: item for item in conditions}
+    before = kept.pop(kind, None)
+    if wanted is not None:
+        status, reason, message = wanted
+        since = before.last_transition_time if before and before.status == status else now
+        kept[kind] = Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=since)
+    return tuple(kept[name] for name in sorted(kept))
+
+
+def from_controller(
+    status: EgressStatus,
+    assignment: Assignment,
+    *,
+    clients: int,
+    problems: Iterable[Problem],
+    overlaps: Iterable[Overlap],
+    name: str,
+    holder_gone: bool,
+    now: str,
+) -> EgressStatus:
+    """The controller's part: id, ranked nodes, client count, allocation, overlap, and that nobody holds the address."""
+    found = {problem.reason: problem.message for problem in problems}
+    conditions = status.conditions
+    allocated: tuple[str, str, str] | None = ("True", "Allocated", "EgressIP is successfully allocated")
+    if assignment.static:
+        allocated = None
+    elif assignment.address is None:
+        allocated = ("False", "AllocationError", found.get("AllocationError", "EgressIP is not allocated"))
+    conditions = with_condition(conditions, IP_ALLOCATED, allocated, now)
+    conditions = with_condition(conditions, OVERLAPPING, _overlapping(name, overlaps), now)
+    node, address = status.egress_node, status.egress_ip
+    if holder_gone:
+        node, address = "", ""
+        conditions = with_condition(conditions, IP_ASSIGNED, _unassigned(assignment, found), now)
+    return msgspec.structs.replace(
+        status,
+        egress_node=node,
+        egress_ip=address,
+        conditions=conditions,
+        id=assignment.id if assignment.address is not None else 0,
+        nodes=assignment.nodes,
+        clients=clients,
+    )
+
+
+def _unassigned(assignment: Assignment, found: dict[str, str]) -> tuple[str, str, str] | None:
+    if assignment.address is None:
+        return ("False", "AssignmentError", "Failed to assign the IP to EgressNode: there is no IP to assign")
+    if assignment.static:
+        return ("False", "IPNotFound", f"No Node with a living agent has IP {assignment.address} on an interface")
+    default = "Failed to assign the IP to EgressNode: no Node available"
+    return ("False", "AssignmentError", found.get("AssignmentError", default))
+
+
+def _overlapping(name: str, overlaps: Iterable[Overlap]) -> tuple[str, str, str] | None:
+    wins: dict[str, set[tuple[str, str]]] = {}
+    yields: dict[str, set[tuple[str, str]]] = {}
+    for overlap in overlaps:
+        if overlap.winner == name:
+            wins.setdefault(overlap.loser, set()).update(overlap.pods)
+        elif overlap.loser == name:
+            yields.setdefault(overlap.winner, set()).update(overlap.pods)
+    if not wins and not yields:
+        return None
+    parts = [
+        f"Egress {other}, which is older, governs {_pods(pods)} that this one selects too"
+        for other, pods in sorted(yields.items())
+    ]
+    parts += [
+        f"this Egress, being older, governs {_pods(pods)} that Egress {other} selects too"
+        for other, pods in sorted(wins.items())
+    ]
+    return ("True", "YieldsPods" if yields else "WinsPods", "; ".join(parts))
+
+
+def _pods(pods: set[tuple[str, str]]) -> str:
+    names = [f"{namespace}/{name}" for namespace, name in sorted(pods)]
+    shown = ", ".join(names[:3])
+    return f"{len(names)} pods ({shown}, …)" if len(names) > 3 else f"{len(names)} pods ({shown})"
+
+
+def from_holder(status: EgressStatus, node: str, address: IPAddress, now: str) -> EgressStatus:
+    """The holder's part: that the address is on its node."""
+    assigned = ("True", "Assigned", "EgressIP is successfully assigned to EgressNode")
+    return msgspec.structs.replace(
+        status,
+        egress_node=node,
+        egress_ip=str(address),
+        conditions=with_condition(status.conditions, IP_ASSIGNED, assigned, now),
+    )
+
+
+def released(status: EgressStatus, address: IPAddress | None, now: str) -> EgressStatus:
+    """A static address that is not on the node any more, as told by the node that had it."""
+    gone = ("False", "IPNotFound", f"IP {address} is not on an interface of Node {status.egress_node} any more")
+    return msgspec.structs.replace(
+        status, egress_node="", egress_ip="", conditions=with_condition(status.conditions, IP_ASSIGNED, gone, now)
+    )
