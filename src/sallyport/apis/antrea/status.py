@@ -121,3 +121,11 @@ def released(status: EgressStatus, address: IPAddress | None, now: str) -> Egres
     return msgspec.structs.replace(
         status, egress_node="", egress_ip="", conditions=with_condition(status.conditions, IP_ASSIGNED, gone, now)
     )
+
+
+def changes(before: msgspec.Struct, after: msgspec.Struct) -> dict[str, object]:
+    """A merge patch (RFC 7396) from one status to the other: changed members only, null for those that are gone."""
+    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    changed: dict[str, object] = {name: value for name, value in new.items() if old.get(name) != value}
+    changed.update({name: None for name in old if name not in new})
+    return changed

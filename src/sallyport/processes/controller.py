@@ -1,0 +1,178 @@
+"""The controller: plans the whole cluster and writes what it decided into the objects."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+
+import structlog
+
+from sallyport.apis.antrea.objects import Objects
+from sallyport.apis.antrea.status import changes, from_controller
+from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION, translate
+from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, ExternalIPPool, ExternalIPPoolStatus, IPPoolUsage
+from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease
+from sallyport.kube.client import Client
+from sallyport.kube.errors import ApiError, Conflict, NotFound
+from sallyport.kube.events import Recorder
+from sallyport.model.plan import ClusterPlan
+from sallyport.model.settings import Settings
+from sallyport.model.state import ClusterState, Problem
+from sallyport.plan.cluster import plan_cluster
+from sallyport.processes.settings import NAMESPACE
+from sallyport.processes.watches import Watches
+
+log = structlog.get_logger(__name__)
+
+
+LEASE_PREFIX = "sallyport-agent-"
+GATHER = 0.005
+"""Seconds for which a burst of changes is gathered before planning."""
+RECHECK = 5.0
+"""Seconds after which the plan is made anew without a change: leases run out silently."""
+WRITERS = 16
+
+
+def living_agents(leases: Iterable[Lease], now: datetime) -> frozenset[str]:
+    """Nodes whose agent has renewed its lease in time."""
+    alive: set[str] = set()
+    for lease in leases:
+        renewed, duration = lease.spec.renew_time, lease.spec.lease_duration_seconds
+        if not lease.metadata.name.startswith(LEASE_PREFIX) or not renewed or not duration:
+            continue
+        if (now - datetime.fromisoformat(renewed)).total_seconds() <= duration:
+            alive.add(lease.metadata.name.removeprefix(LEASE_PREFIX))
+    return frozenset(alive)
+
+
+def with_living(state: ClusterState, alive: frozenset[str]) -> ClusterState:
+    """The state with only those nodes alive whose agents are."""
+    nodes = {name: dataclasses.replace(node, alive=name in alive) for name, node in state.nodes.items()}
+    return dataclasses.replace(state, nodes=nodes)
+
+
+class Controller:
+    """One planning loop. Run it only while leading."""
+
+    def __init__(self, client: Client, settings: Settings, now: Callable[[], datetime]) -> None:
+        self._client = client
+        self._settings = settings
+        self._now = now
+        self._changed = asyncio.Event()
+        self._watches = Watches(client, self._changed)
+        for resource in (EGRESSES, POOLS, NODES, NAMESPACES, PODS, CONFIGMAPS):
+            self._watches.follow(resource)
+        self._watches.follow(LEASES, namespace=NAMESPACE)
+        self._events = Recorder(client, "sallyport-controller")
+        self._told: frozenset[Problem] = frozenset()
+        self._slots = asyncio.Semaphore(WRITERS)
+
+    async def run(self) -> None:
+        """Plan and write until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watches.run())
+            group.create_task(self._events.run())
+            await self._watches.synced()
+            log.info("controller.synced")
+            while True:
+                self._changed.clear()
+                await self.sync()
+                try:
+                    await asyncio.wait_for(self._changed.wait(), RECHECK)
+                except TimeoutError:
+                    continue
+                await asyncio.sleep(GATHER)
+
+    async def sync(self) -> None:
+        """Objects to state, state to plan, plan to writes: only where the objects do not say it yet."""
+        now = self._now()
+        objects = self._objects()
+        state = with_living(translate(objects), living_agents(self._watches.objects(LEASES), now))
+        plan = plan_cluster(state, self._settings)
+        stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        writes = [write for egress in objects.egresses for write in self._egress_writes(egress, state, plan, stamp)]
+        writes += [write for pool in objects.pools for write in self._pool_writes(pool, plan)]
+        await asyncio.gather(*(self._guarded(write) for write in writes))
+        self._tell(plan)
+
+    def _objects(self) -> Objects:
+        watched = self._watches.objects
+        return Objects(
+            egresses=tuple(watched(EGRESSES)),
+            pools=tuple(watched(POOLS)),
+            nodes=tuple(watched(NODES)),
+            namespaces=tuple(watched(NAMESPACES)),
+            pods=tuple(watched(PODS)),
+            configmaps=tuple(watched(CONFIGMAPS)),
+        )
+
+    def _egress_writes(
+        self, egress: Egress, state: ClusterState, plan: ClusterPlan, stamp: str
+    ) -> Iterable[Coroutine[None, None, object]]:
+        name = egress.metadata.name
+        assignment = plan.assignments.get(name)
+        if assignment is None:
+            return
+        if assignment.address is not None and str(assignment.address) != egress.spec.egress_ip:
+            body = {
+                "metadata": {
+                    "resourceVersion": egress.metadata.resource_version,
+                    "annotations": {ALLOCATED_ANNOTATION: str(assignment.address)},
+                },
+                "spec": {"egressIP": str(assignment.address)},
+            }
+            # The write comes back as a change of the object, and the status is written then: agents must not see
+            # an id before the address that it stands for.
+            yield self._client.patch(EGRESSES, name, body)
+            return
+        holder = state.nodes.get(egress.status.egress_node)
+        status = from_controller(
+            egress.status,
+            assignment,
+            clients=plan.clients.get(name, 0),
+            problems=[
+                problem for problem in plan.problems if problem.ref.name == name and problem.ref.kind == "Egress"
+            ],
+            overlaps=[overlap for overlap in plan.overlaps if name in (overlap.winner, overlap.loser)],
+            name=name,
+            holder_gone=self._holder_gone(assignment.static, assignment.nodes, holder is not None and holder.alive),
+            now=stamp,
+        )
+        if status != egress.status:
+            patch = {
+                "metadata": {"resourceVersion": egress.metadata.resource_version},
+                "status": changes(egress.status, status),
+            }
+            yield self._client.patch(EGRESSES, name, patch, subresource="status")
+
+    @staticmethod
+    def _holder_gone(static: bool, ranked: tuple[str, ...], holder_alive: bool) -> bool:
+        """Whether nobody holds the address: no node may (pooled), or the one that did is gone (static)."""
+        return not holder_alive if static else not ranked
+
+    def _pool_writes(self, pool: ExternalIPPool, plan: ClusterPlan) -> Iterable[Coroutine[None, None, object]]:
+        usage = plan.usage.get(pool.metadata.name)
+        if usage is None:
+            return
+        status = ExternalIPPoolStatus(usage=IPPoolUsage(total=usage.total, used=usage.used))
+        if status != pool.status:
+            body = {"status": {"usage": {"total": usage.total, "used": usage.used}}}
+            yield self._client.patch(POOLS, pool.metadata.name, body, subresource="status")
+
+    async def _guarded(self, write: Coroutine[None, None, object]) -> None:
+        async with self._slots:
+            try:
+                await write
+            except (Conflict, NotFound) as error:
+                log.debug("controller.stale", error=str(error))  # the watch brings the newer object, and a new plan
+            except ApiError as error:
+                log.warning("controller.write_failed", error=str(error))
+                asyncio.get_running_loop().call_later(1.0, self._changed.set)
+
+    def _tell(self, plan: ClusterPlan) -> None:
+        """A Warning event per problem that was not there the last time."""
+        problems = frozenset(plan.problems)
+        for problem in sorted(problems - self._told):
+            log.warning("controller.problem", object=str(problem.ref), reason=problem.reason, message=problem.message)
+            self._events.record(problem.ref, "Warning", problem.reason, problem.message)
+        self._told = problems

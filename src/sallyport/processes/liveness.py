@@ -1,0 +1,34 @@
+"""What BFD sessions say of other nodes, with the memory that a verdict needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sallyport.model.plan import Liveness
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Verdicts per peer. A session that was up and is not any more means down at once; one that has never been up
+    means down only after `grace` seconds, so that a starting cluster does not take addresses from nodes that are
+    a moment slower."""
+
+    grace: float
+    _first_seen: dict[str, float] = field(default_factory=dict)
+    _was_up: set[str] = field(default_factory=set)
+
+    def judge(self, states: Mapping[str, str], now: float) -> dict[str, Liveness]:
+        """Verdicts for BIRD's session states by peer at monotonic second `now`."""
+        for gone in self._first_seen.keys() - states.keys():
+            del self._first_seen[gone]
+            self._was_up.discard(gone)
+        verdicts: dict[str, Liveness] = {}
+        for peer, state in states.items():
+            since = self._first_seen.setdefault(peer, now)
+            if state == "Up":
+                self._was_up.add(peer)
+                verdicts[peer] = Liveness.UP
+            elif peer in self._was_up or now - since >= self.grace:
+                verdicts[peer] = Liveness.DOWN
+            else:
+                verdicts[peer] = Liveness.UNKNOWN
+        return verdicts
