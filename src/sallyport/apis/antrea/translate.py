@@ -1,124 +1,250 @@
-"""Antrea's objects, translated into the model object by object: a bad one costs itself only."""
+"""What the objects of a cluster mean, in the words of the model.
 
-from collections.abc import Iterable, Mapping
-from ipaddress import ip_address, ip_interface, ip_network
+An object that makes no sense yields a Problem on itself; all others are translated. Whatever is wrong with an Egress,
+it stays an exit (one without an address where need be), so that its pods' traffic is dropped and not let out by a
+node's own address.
+"""
 
-from sallyport.apis.antrea.objects import Objects
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from sallyport.apis.antrea.config import read_configuration
 from sallyport.apis.antrea.types import LIMIT_ANNOTATION, Egress, ExternalIPPool, IPRange
-from sallyport.apis.core import Node as KubeNode
-from sallyport.apis.core import Pod
-from sallyport.model.state import (
-    AddressRange,
-    Client,
-    ClusterState,
-    Exit,
-    IPAddress,
-    Networks,
-    Node,
-    ObjectRef,
-    PodKey,
-    Pool,
-    Problem,
-)
+from sallyport.apis.core import ConfigMap, Namespace, Node, ObjectMeta, Pod
+from sallyport.apis.quantity import parse_quantity
+from sallyport.model import state as model
+from sallyport.model.addresses import Claims, family_of, parse_address, parse_network, span, usable, whole
+from sallyport.model.state import AddressRange, ClusterState, IPAddress, IPNetwork, ObjectRef, Problem
+from sallyport.selectors.index import LabelIndex, PodSelector, PodSelectorIndex
+from sallyport.selectors.kubernetes import LabelSelector, faults
 
 ALLOCATED_ANNOTATION = "sallyport.io/allocated-ip"
+"""On an Egress: the address that the controller chose by itself, so that it may choose another one later."""
+
+INVALID = "InvalidSpec"
+UNSUPPORTED = "NotSupported"
+OVERLAP = "OverlappingRanges"
+BAD_ANNOTATION = "InvalidAnnotation"
 
 
-def translate(objects: Objects) -> ClusterState:
-    """The state that the objects describe, with a problem for each part that cannot be honoured."""
-    problems: list[Problem] = []
-    nodes = {node.metadata.name: _node(node, problems) for node in objects.nodes}
-    labels = {node.metadata.name: node.metadata.labels for node in objects.nodes}
-    namespaces = {item.metadata.name: item.metadata.labels for item in objects.namespaces}
-    pods = [pod for pod in objects.pods if _steerable(pod)]
-    clients = {client.key: client for client in map(_client, pods)}
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """A snapshot of the API. An agent's holds the pods of its own node only."""
+
+    egresses: Collection[Egress] = ()
+    pools: Collection[ExternalIPPool] = ()
+    nodes: Collection[Node] = ()
+    namespaces: Collection[Namespace] = ()
+    pods: Collection[Pod] = ()
+    configs: Collection[ConfigMap] = ()
+
+
+def translate(
+    objects: Objects, *, dead: Collection[str] = (), services: Iterable[IPNetwork] = (), pods: Iterable[IPNetwork] = ()
+) -> ClusterState:
+    """The cluster as the planners see it. Never raises on what a user wrote.
+
+    `dead` names nodes whose agent is gone; `services` and `pods` are networks known from elsewhere than the objects.
+    """
+    configuration, problems = read_configuration(objects.configs)
+    found = list(problems)
+    nodes = {item.metadata.name: _node(item, dead, found) for item in objects.nodes}
+    clients = {client.key: client for pod in objects.pods if (client := _client(pod, found)) is not None}
     return ClusterState(
         nodes=nodes,
-        pools={pool.metadata.name: _pool(pool, labels, problems) for pool in objects.pools},
-        exits={egress.metadata.name: _exit(egress, pods, namespaces, problems) for egress in objects.egresses},
+        pools=_pools(objects.pools, objects.nodes, found),
+        exits=_exits(objects, clients.keys(), found),
         clients=clients,
-        networks=Networks(
-            pods=tuple(sorted({part for node in nodes.values() for part in node.pod_networks}, key=str)),
-            services=tuple(ip_network(text) for text in objects.service_networks),
+        networks=model.Networks(
+            pods=_distinct([*pods, *(network for node in nodes.values() for network in node.pod_networks)]),
+            services=_distinct([*services, *configuration.services]),
+            excepted=_distinct(configuration.excepted),
         ),
-        problems=tuple(problems),
+        default_limit=configuration.limit,
+        enabled=configuration.enabled,
+        problems=tuple(sorted(set(found))),
     )
 
 
-def _steerable(pod: Pod) -> bool:
-    """Pods with a network of their own that still run: host-network ones share their node's address."""
-    return bool(pod.spec.node_name) and not pod.spec.host_network and not pod.finished and bool(pod.addresses)
+def reference(kind: str, meta: ObjectMeta) -> ObjectRef:
+    """How conditions and events name an object."""
+    return ObjectRef(kind, meta.name, meta.namespace, meta.uid)
 
 
-def _client(pod: Pod) -> Client:
-    meta = pod.metadata
-    return Client(meta.namespace, meta.name, pod.spec.node_name, tuple(ip_address(text) for text in pod.addresses))
+def _distinct(networks: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
+    return tuple(sorted(set(networks), key=lambda item: (item.version, int(item.network_address), item.prefixlen)))
 
 
-def _node(node: KubeNode, problems: list[Problem]) -> Node:
-    ref = ObjectRef("Node", node.metadata.name, uid=node.metadata.uid)
-    addresses = [
-        ip_address(item.address)
-        for kind in ("InternalIP", "ExternalIP")
-        for item in node.status.addresses
-        if item.type == kind
-    ]
-    limit: int | None = None
+def _node(node: Node, dead: Collection[str], problems: list[Problem]) -> model.Node:
+    ref = reference("Node", node.metadata)
+    addresses: list[IPAddress] = []
+    for kind in ("InternalIP", "ExternalIP"):
+        for index, item in enumerate(node.status.addresses):
+            if item.type == kind:
+                addresses += _parsed(item.address, ref, f"status.addresses[{index}].address", problems)
+    networks: list[IPNetwork] = []
+    for index, text in enumerate(node.pod_networks):
+        try:
+            networks.append(parse_network(text))
+        except ValueError as error:
+            problems.append(Problem(ref, INVALID, str(error), f"spec.podCIDRs[{index}]"))
+    return model.Node(
+        name=node.metadata.name,
+        addresses=tuple(dict.fromkeys(addresses)),
+        pod_networks=tuple(networks),
+        limit=_limit(node, ref, problems),
+        alive=node.metadata.name not in dead,
+    )
+
+
+def _limit(node: Node, ref: ObjectRef, problems: list[Problem]) -> int | None:
     text = node.metadata.annotations.get(LIMIT_ANNOTATION)
-    if text is not None:
-        if text.isascii() and text.isdigit():
-            limit = int(text)
-        else:
-            message = f"annotation {LIMIT_ANNOTATION} is {text!r}, not a number of egress IPs; the default applies"
-            problems.append(Problem(ref, "InvalidAnnotation", message, f"metadata.annotations[{LIMIT_ANNOTATION}]"))
-    networks = tuple(ip_network(part) for part in node.pod_networks)
-    return Node(node.metadata.name, tuple(dict.fromkeys(addresses)), networks, limit)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    message = f"annotation {LIMIT_ANNOTATION} is {text!r} but must be a number, 0 or more; the default is used"
+    problems.append(Problem(ref, BAD_ANNOTATION, message, f"metadata.annotations[{LIMIT_ANNOTATION}]"))
+    return None
 
 
-def _pool(pool: ExternalIPPool, labels: Mapping[str, Mapping[str, str]], problems: list[Problem]) -> Pool:
-    ref = ObjectRef("ExternalIPPool", pool.metadata.name, uid=pool.metadata.uid)
-    ranges = tuple(part for item in pool.spec.ip_ranges if (part := _range(item)) is not None)
-    chosen = frozenset(name for name, values in labels.items() if pool.spec.node_selector.matches(values))
-    return Pool(ref, ranges, chosen)
+def _client(pod: Pod, problems: list[Problem]) -> model.Client | None:
+    if pod.spec.host_network or not pod.spec.node_name or pod.finished:
+        return None
+    ref = reference("Pod", pod.metadata)
+    addresses: dict[model.Family, IPAddress] = {}
+    for index, text in enumerate(pod.addresses):
+        for address in _parsed(text, ref, f"status.podIPs[{index}]", problems):
+            addresses.setdefault(family_of(address), address)
+    return model.Client(pod.metadata.namespace, pod.metadata.name, pod.spec.node_name, tuple(addresses.values()))
 
 
-def _range(item: IPRange) -> AddressRange | None:
-    if not item.cidr:
-        return AddressRange(ip_address(item.start), ip_address(item.end))
-    network = ip_interface(item.cidr).network
-    first = int(network.network_address) + 1
-    last = int(network.broadcast_address) - (1 if network.version == 4 else 0)
-    make = type(network.network_address)
-    return AddressRange(make(first), make(last)) if first <= last else None
+def _parsed(text: str, ref: ObjectRef, field: str, problems: list[Problem]) -> list[IPAddress]:
+    try:
+        return [parse_address(text)]
+    except ValueError as error:
+        problems.append(Problem(ref, INVALID, str(error), field))
+        return []
 
 
-def _exit(
-    egress: Egress, pods: Iterable[Pod], namespaces: Mapping[str, Mapping[str, str]], problems: list[Problem]
-) -> Exit:
-    spec, meta = egress.spec, egress.metadata
-    requested: IPAddress | None = ip_address(spec.egress_ip) if spec.egress_ip else None
-    bandwidth = None
-    return Exit(
-        ref=ObjectRef("Egress", meta.name, uid=meta.uid),
-        created=meta.creation_timestamp or "",
-        requested=requested,
+def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: list[Problem]) -> Mapping[str, model.Pool]:
+    index = LabelIndex({node.metadata.name: node.metadata.labels for node in nodes if _is_linux(node)})
+    claims = Claims()
+    translated: dict[str, model.Pool] = {}
+    for pool in sorted(pools, key=lambda item: (item.metadata.creation_timestamp or "", item.metadata.name)):
+        ref = reference("ExternalIPPool", pool.metadata)
+        problems += [
+            Problem(ref, INVALID, f"{field}: {text}", field)
+            for field, text in _selector_faults(pool.spec.node_selector, "spec.nodeSelector")
+        ]
+        ranges = [
+            part
+            for number, item in enumerate(pool.spec.ip_ranges)
+            if (part := _range(item, ref, f"spec.ipRanges[{number}]", claims, problems)) is not None
+        ]
+        if pool.spec.subnet_info is not None:
+            ranges = _without_subnet(ref, ranges, pool.spec.subnet_info.vlan, problems)
+        translated[pool.metadata.name] = model.Pool(ref, tuple(ranges), index.matching(pool.spec.node_selector))
+    return translated
+
+
+def _is_linux(node: Node) -> bool:
+    return node.metadata.labels.get("kubernetes.io/os", "linux") == "linux"
+
+
+def _without_subnet(
+    ref: ObjectRef, ranges: list[AddressRange], vlan: int, problems: list[Problem]
+) -> list[AddressRange]:
+    """Nothing is handed out of a tagged subnet yet: its addresses would be announced on the wrong network."""
+    effect = "its addresses are not handed out" if vlan else "its addresses are held on the nodes' own network"
+    problems.append(Problem(ref, UNSUPPORTED, f"subnetInfo is not supported yet; {effect}", "spec.subnetInfo"))
+    return [] if vlan else ranges
+
+
+def parse_range(item: IPRange) -> AddressRange:
+    """All addresses that an entry of `ipRanges` covers. Raises ValueError with a sentence."""
+    if item.cidr and (item.start or item.end):
+        raise ValueError("cidr cannot be given together with start or end")
+    return whole(parse_network(item.cidr)) if item.cidr else span(item.start, item.end)
+
+
+def _range(item: IPRange, ref: ObjectRef, field: str, claims: Claims, problems: list[Problem]) -> AddressRange | None:
+    try:
+        part = parse_range(item)
+    except ValueError as error:
+        problems.append(Problem(ref, INVALID, str(error), field))
+        return None
+    if (other := claims.claim(part, ref.name)) is not None:
+        where = "another range of this pool" if other == ref.name else f"a range of ExternalIPPool {other}"
+        problems.append(Problem(ref, OVERLAP, f"range [{item}] overlaps with {where} and is not used", field))
+        return None
+    return usable(part, network=bool(item.cidr))
+
+
+def _exits(objects: Objects, clients: Collection[model.PodKey], problems: list[Problem]) -> Mapping[str, model.Exit]:
+    egresses = objects.egresses
+    index = PodSelectorIndex(
+        (
+            PodSelector(item.metadata.name, item.spec.applied_to.pod_selector, item.spec.applied_to.namespace_selector)
+            for item in egresses
+            if _selects(item)
+        ),
+        {item.metadata.name: item.metadata.labels for item in objects.namespaces},
+    )
+    selected: dict[str, list[model.PodKey]] = {item.metadata.name: [] for item in egresses}
+    for pod in objects.pods:
+        key = (pod.metadata.namespace, pod.metadata.name)
+        if key in clients:
+            for name in index.matching(pod.metadata.namespace, pod.metadata.labels):
+                selected[name].append(key)
+    return {item.metadata.name: _exit(item, tuple(sorted(selected[item.metadata.name])), problems) for item in egresses}
+
+
+def _selects(egress: Egress) -> bool:
+    """An Egress with neither selector selects nothing."""
+    applied = egress.spec.applied_to
+    return applied.pod_selector is not None or applied.namespace_selector is not None
+
+
+def _exit(egress: Egress, clients: tuple[model.PodKey, ...], problems: list[Problem]) -> model.Exit:
+    ref, spec, status = reference("Egress", egress.metadata), egress.spec, egress.status
+    for name in ("pod_selector", "namespace_selector"):
+        selector = getattr(spec.applied_to, name)
+        path = "spec.appliedTo.podSelector" if name == "pod_selector" else "spec.appliedTo.namespaceSelector"
+        problems += [
+            Problem(ref, INVALID, f"{field}: {text}", field) for field, text in _selector_faults(selector, path)
+        ]
+    if spec.egress_ips or spec.external_ip_pools:
+        problems.append(Problem(ref, UNSUPPORTED, "egressIPs and externalIPPools are not supported yet", "spec"))
+    elif not spec.egress_ip and not spec.external_ip_pool:
+        problems.append(Problem(ref, INVALID, "neither egressIP nor externalIPPool is given", "spec"))
+    requested = _parsed(spec.egress_ip, ref, "spec.egressIP", problems) if spec.egress_ip else []
+    return model.Exit(
+        ref=ref,
+        created=egress.metadata.creation_timestamp or "",
+        requested=requested[0] if requested else None,
         pool=spec.external_ip_pool or None,
-        clients=tuple(_selected(egress, pods, namespaces)),
-        bandwidth=bandwidth,
-        allocated=bool(spec.egress_ip) and meta.annotations.get(ALLOCATED_ANNOTATION) == spec.egress_ip,
-        id=egress.status.id,
-        nodes=egress.status.nodes,
-        holder=egress.status.egress_node,
+        clients=clients,
+        bandwidth=_bandwidth(egress, ref, problems),
+        allocated=bool(spec.egress_ip) and egress.metadata.annotations.get(ALLOCATED_ANNOTATION) == spec.egress_ip,
+        id=status.id,
+        nodes=status.nodes,
+        holder=status.egress_node,
     )
 
 
-def _selected(egress: Egress, pods: Iterable[Pod], namespaces: Mapping[str, Mapping[str, str]]) -> Iterable[PodKey]:
-    chosen = egress.spec.applied_to
-    if chosen.pod_selector is None and chosen.namespace_selector is None:
-        return
-    for pod in pods:
-        namespace = namespaces.get(pod.metadata.namespace, {})
-        if chosen.namespace_selector is not None and not chosen.namespace_selector.matches(namespace):
-            continue
-        if chosen.pod_selector is None or chosen.pod_selector.matches(pod.metadata.labels):
-            yield (pod.metadata.namespace, pod.metadata.name)
+def _bandwidth(egress: Egress, ref: ObjectRef, problems: list[Problem]) -> model.Bandwidth | None:
+    limit = egress.spec.bandwidth
+    if limit is None:
+        return None
+    values: list[int] = []
+    for name, text in (("rate", limit.rate), ("burst", limit.burst)):
+        try:
+            values.append(parse_quantity(text))
+        except ValueError as error:
+            problems.append(Problem(ref, INVALID, f"bandwidth is not limited: {error}", f"spec.bandwidth.{name}"))
+    return model.Bandwidth(*values) if len(values) == 2 else None
+
+
+def _selector_faults(selector: LabelSelector | None, path: str) -> list[tuple[str, str]]:
+    return [] if selector is None else [(f"{path}.{field}", text) for field, text in faults(selector)]
