@@ -1,0 +1,157 @@
+"""What the built-in kinds get filled in, and the few checks that kubectl users run into."""
+
+from sallyport.lab.apiserver.errors import Cause, Object
+from sallyport.lab.apiserver.kinds import CRDS, Resource
+
+
+def _required(field: str) -> Cause:
+    return Cause(field, "FieldValueRequired", "Required value")
+
+
+def on_create(resource: Resource, obj: Object) -> None:
+    """Initial state of a new object of a built-in kind, or the absence of a status for a custom one."""
+    store = resource.store
+    if resource.custom:
+        if resource.has_status:
+            obj.pop("status", None)
+    elif store == "namespaces":
+        obj["spec"] = {"finalizers": ["kubernetes"]}
+        obj["status"] = {"phase": "Active"}
+    elif store == "pods":
+        obj["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+    elif resource.group == "apps":
+        obj["status"] = {}
+
+
+def fill(resource: Resource, obj: Object) -> None:
+    """Defaults that hold for every write of a built-in kind."""
+    store = resource.store
+    if store == "namespaces":
+        obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+    elif store == "pods" and isinstance(obj.get("spec"), dict):
+        _fill_pod(obj["spec"])
+    elif store == "services":
+        _fill_service(obj.setdefault("spec", {}))
+    elif store == "secrets":
+        obj.setdefault("type", "Opaque")
+    elif resource.group == "apps" and isinstance(obj.get("spec"), dict):
+        if resource.plural != "daemonsets":
+            obj["spec"].setdefault("replicas", 1)
+        template = obj["spec"].get("template")
+        if isinstance(template, dict) and isinstance(template.get("spec"), dict):
+            _fill_pod(template["spec"])
+
+
+def _fill_pod(spec: Object) -> None:
+    spec.setdefault("restartPolicy", "Always")
+    spec.setdefault("terminationGracePeriodSeconds", 30)
+    spec.setdefault("dnsPolicy", "ClusterFirst")
+    spec.setdefault("schedulerName", "default-scheduler")
+    spec.setdefault("securityContext", {})
+    for container in spec.get("containers") or ():
+        if isinstance(container, dict):
+            container.setdefault("imagePullPolicy", "IfNotPresent")
+            container.setdefault("resources", {})
+            for port in container.get("ports") or ():
+                port.setdefault("protocol", "TCP")
+
+
+def _fill_service(spec: Object) -> None:
+    spec.setdefault("type", "ClusterIP")
+    spec.setdefault("sessionAffinity", "None")
+    for port in spec.get("ports") or ():
+        port.setdefault("protocol", "TCP")
+        port.setdefault("targetPort", port.get("port"))
+
+
+def check(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
+    """What is wrong with an object of a built-in kind. CRDs are checked where they are defined."""
+    if resource.store == "pods":
+        return _check_pod(obj.get("spec") or {}, (old or {}).get("spec"), "spec")
+    if resource.group == "apps":
+        return _check_workload(resource, obj.get("spec") or {})
+    if resource.store == "secrets" and old and old.get("type") != obj.get("type"):
+        return [Cause("type", "FieldValueInvalid", f'Invalid value: "{obj.get("type")}": field is immutable')]
+    if resource.store == CRDS:
+        return _check_crd(obj)
+    return []
+
+
+def _check_pod(spec: Object, old: Object | None, path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    containers = spec.get("containers")
+    if not containers:
+        causes.append(_required(f"{path}.containers"))
+    seen: set[str] = set()
+    for place, container in enumerate(containers or ()):
+        for need in ("name", "image"):
+            if not container.get(need):
+                causes.append(_required(f"{path}.containers[{place}].{need}"))
+        name = container.get("name", "")
+        if name in seen:
+            causes.append(
+                Cause(f"{path}.containers[{place}].name", "FieldValueDuplicate", f'Duplicate value: "{name}"')
+            )
+        seen.add(name)
+    if old is not None:
+        before = {
+            key: value for key, value in old.items() if key not in ("containers", "initContainers", "tolerations")
+        }
+        after = {key: value for key, value in spec.items() if key in before}
+        changed = sorted(key for key in before if before[key] != after.get(key) and key != "activeDeadlineSeconds")
+        if changed:
+            causes.append(
+                Cause(
+                    path,
+                    "FieldValueForbidden",
+                    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+                    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+                    f"existing tolerations): changed {', '.join(changed)}",
+                )
+            )
+    return causes
+
+
+def _check_workload(resource: Resource, spec: Object) -> list[Cause]:
+    causes: list[Cause] = []
+    selector = spec.get("selector") or {}
+    template = spec.get("template") or {}
+    if not selector:
+        causes.append(_required("spec.selector"))
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    wanted = selector.get("matchLabels") or {}
+    if any(labels.get(key) != value for key, value in wanted.items()):
+        text = "Invalid value: `selector` does not match template `labels`"
+        causes.append(Cause("spec.template.metadata.labels", "FieldValueInvalid", text))
+    return causes + _check_pod(template.get("spec") or {}, None, "spec.template.spec")
+
+
+def _check_crd(crd: Object) -> list[Cause]:
+    spec = crd.get("spec") or {}
+    names = spec.get("names") or {}
+    causes = [_required(f"spec.{need}") for need in ("group", "scope", "versions") if not spec.get(need)]
+    causes += [_required(f"spec.names.{need}") for need in ("plural", "kind") if not names.get(need)]
+    if causes:
+        return causes
+    wanted = f"{names['plural']}.{spec['group']}"
+    name = crd["metadata"]["name"]
+    if name != wanted:
+        text = f'Invalid value: "{name}": must be spec.names.plural+"."+spec.group'
+        causes.append(Cause("metadata.name", "FieldValueInvalid", text))
+    if spec["scope"] not in ("Namespaced", "Cluster"):
+        text = f'Unsupported value: "{spec["scope"]}": supported values: "Cluster", "Namespaced"'
+        causes.append(Cause("spec.scope", "FieldValueNotSupported", text))
+    stored = sum(1 for version in spec["versions"] if version.get("storage"))
+    if stored != 1:
+        text = "Invalid value: must have exactly one version marked as storage version"
+        causes.append(Cause("spec.versions", "FieldValueInvalid", text))
+    for place, version in enumerate(spec["versions"]):
+        if not (version.get("schema") or {}).get("openAPIV3Schema"):
+            causes.append(_required(f"spec.versions[{place}].schema.openAPIV3Schema"))
+    strategy = (spec.get("conversion") or {}).get("strategy", "None")
+    if strategy != "None":
+        text = f'Unsupported value: "{strategy}": conversion webhooks are not supported by the embedded control plane, '
+        causes.append(
+            Cause("spec.conversion.strategy", "FieldValueNotSupported", text + "use --control-plane kubernetes")
+        )
+    return causes
