@@ -6,11 +6,11 @@ node's own address.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from sallyport.apis.antrea.config import read_configuration
+from sallyport.apis.antrea.objects import Objects
 from sallyport.apis.antrea.types import LIMIT_ANNOTATION, Egress, ExternalIPPool, IPRange
-from sallyport.apis.core import ConfigMap, Namespace, Node, ObjectMeta, Pod
+from sallyport.apis.core import Node, ObjectMeta, Pod
 from sallyport.apis.quantity import parse_quantity
 from sallyport.model import state as model
 from sallyport.model.addresses import Claims, family_of, parse_address, parse_network, span, usable, whole
@@ -27,36 +27,20 @@ OVERLAP = "OverlappingRanges"
 BAD_ANNOTATION = "InvalidAnnotation"
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """A snapshot of the API. An agent's holds the pods of its own node only."""
-
-    egresses: Collection[Egress] = ()
-    pools: Collection[ExternalIPPool] = ()
-    nodes: Collection[Node] = ()
-    namespaces: Collection[Namespace] = ()
-    pods: Collection[Pod] = ()
-    configs: Collection[ConfigMap] = ()
-
-
-def translate(
-    objects: Objects, *, dead: Collection[str] = (), services: Iterable[IPNetwork] = (), pods: Iterable[IPNetwork] = ()
-) -> ClusterState:
-    """The cluster as the planners see it. Never raises on what a user wrote.
-
-    `dead` names nodes whose agent is gone; `services` and `pods` are networks known from elsewhere than the objects.
-    """
-    configuration, problems = read_configuration(objects.configs)
+def translate(objects: Objects) -> ClusterState:
+    """The cluster as the planners see it. Never raises on what a user wrote."""
+    configuration, problems = read_configuration(objects.configmaps)
     found = list(problems)
-    nodes = {item.metadata.name: _node(item, dead, found) for item in objects.nodes}
+    nodes = {item.metadata.name: _node(item, found) for item in objects.nodes}
     clients = {client.key: client for pod in objects.pods if (client := _client(pod, found)) is not None}
+    services = [parse_network(text) for text in objects.service_networks]
     return ClusterState(
         nodes=nodes,
         pools=_pools(objects.pools, objects.nodes, found),
         exits=_exits(objects, clients.keys(), found),
         clients=clients,
         networks=model.Networks(
-            pods=_distinct([*pods, *(network for node in nodes.values() for network in node.pod_networks)]),
+            pods=_distinct(network for node in nodes.values() for network in node.pod_networks),
             services=_distinct([*services, *configuration.services]),
             excepted=_distinct(configuration.excepted),
         ),
@@ -75,7 +59,7 @@ def _distinct(networks: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
     return tuple(sorted(set(networks), key=lambda item: (item.version, int(item.network_address), item.prefixlen)))
 
 
-def _node(node: Node, dead: Collection[str], problems: list[Problem]) -> model.Node:
+def _node(node: Node, problems: list[Problem]) -> model.Node:
     ref = reference("Node", node.metadata)
     addresses: list[IPAddress] = []
     for kind in ("InternalIP", "ExternalIP"):
@@ -93,7 +77,6 @@ def _node(node: Node, dead: Collection[str], problems: list[Problem]) -> model.N
         addresses=tuple(dict.fromkeys(addresses)),
         pod_networks=tuple(networks),
         limit=_limit(node, ref, problems),
-        alive=node.metadata.name not in dead,
     )
 
 
