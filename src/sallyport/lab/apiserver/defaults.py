@@ -1,5 +1,6 @@
 """What the built-in kinds get filled in, and the few checks that kubectl users run into."""
 
+from sallyport.lab.apiserver import rules
 from sallyport.lab.apiserver.errors import Cause, Object
 from sallyport.lab.apiserver.kinds import CRDS, Resource
 
@@ -146,8 +147,9 @@ def _check_crd(crd: Object) -> list[Cause]:
         text = "Invalid value: must have exactly one version marked as storage version"
         causes.append(Cause("spec.versions", "FieldValueInvalid", text))
     for place, version in enumerate(spec["versions"]):
-        if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            causes.append(_required(f"spec.versions[{place}].schema.openAPIV3Schema"))
+        path = f"spec.versions[{place}].schema.openAPIV3Schema"
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        causes += rules.check_schema(schema, path) if schema else [_required(path)]
     strategy = (spec.get("conversion") or {}).get("strategy", "None")
     if strategy != "None":
         text = f'Unsupported value: "{strategy}": conversion webhooks are not supported by the embedded control plane, '

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sallyport.lab.apiserver import apply, defaults, events, metadata, patch, schema
+from sallyport.lab.apiserver import apply, defaults, events, metadata, patch, schema, validation
 from sallyport.lab.apiserver.errors import (
     Cause,
     Object,
@@ -138,7 +138,7 @@ class Rest:
                 for field in dropped:
                     options.warn(f'unknown field "{field}"')
             schema.default(resource.schema, new)
-            causes = schema.validate(resource, new, old)
+            causes = validation.validate(resource, new, old)
         else:
             defaults.fill(resource, new)
             causes = defaults.check(resource, new, old) if options.subresource != "binding" else []
