@@ -51,6 +51,23 @@ def unknown(schema: Schema, value: object, path: str = "") -> list[str]:
     return found
 
 
+def pruned(schema: Schema, value: Any) -> Any:
+    """A copy as the API server stores it: without fields that the schema does not know, and without nulls."""
+    if isinstance(value, dict):
+        properties = schema.get("properties")
+        closed = isinstance(properties, Mapping) and not schema.get("x-kubernetes-preserve-unknown-fields")
+        others = schema.get("additionalProperties")
+        return {
+            key: pruned((properties or {}).get(key) or (others if isinstance(others, Mapping) else {}), item)
+            for key, item in value.items()
+            if item is not None and (not closed or key in (properties or {}))
+        }
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [pruned(items if isinstance(items, Mapping) else {}, item) for item in value]
+    return value
+
+
 def _below(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
