@@ -119,8 +119,7 @@ class Rest:
         defaults.on_create(resource, new)
         self._admit(resource, new, None, options)
         new["metadata"].pop("managedFields", None)
-        if not options.dry_run or options.manager:
-            apply.track(resource, None, new, options.manager, options.subresource, self.source.stamp())
+        apply.track(resource, None, new, options.manager, options.subresource, self.source.stamp())
         return self._commit(resource, key, new, options)
 
     def _admit(self, resource: Resource, new: Object, old: Object | None, options: Options) -> None:
@@ -186,7 +185,8 @@ class Rest:
         """Keep a write to status out of the rest, and the other way round."""
         if options.subresource == "status":
             kept = {**copy.deepcopy(old), "apiVersion": new["apiVersion"]}
-            kept["metadata"]["managedFields"] = new["metadata"].get("managedFields", [])
+            if "managedFields" in new["metadata"]:
+                kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
             kept.pop("status", None)
             if "status" in new:
                 kept["status"] = new["status"]
