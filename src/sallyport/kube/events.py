@@ -4,10 +4,12 @@ Core v1 Events; repetitions are counted on the first one, as k8s.io/client-go/to
 """
 
 import asyncio
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import structlog
@@ -15,7 +17,7 @@ import structlog
 from sallyport.apis.resource import Resource
 from sallyport.kube.client import Client
 from sallyport.kube.errors import ApiError, NotFound
-from sallyport.kube.identity import revision_of, uid_of
+from sallyport.model.state import ObjectRef
 
 log = structlog.get_logger(__name__)
 
@@ -34,26 +36,7 @@ class _Event(msgspec.Struct):
 EVENTS: Resource[_Event] = Resource("", "v1", "events", "Event", True, _Event)
 
 
-@dataclass(frozen=True, slots=True)
-class Regarding:
-    """The object that an event is about. `namespace` is "" where the kind has none."""
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-
-    @classmethod
-    def of(cls, resource: Resource[Any], obj: Any) -> "Regarding":
-        """The reference to `obj`."""
-        meta = obj.metadata
-        namespace = (meta.namespace or "") if resource.namespaced else ""
-        return cls(resource.api_version, resource.kind, meta.name, namespace, uid_of(obj), revision_of(obj))
-
-
-_Same = tuple[str, str, str, str, str, str, str]
+_Same = tuple[ObjectRef, EventType, str, str]
 
 
 @dataclass(slots=True)
@@ -68,35 +51,43 @@ class Recorder:
 
     `component` and `host` say who speaks. At most `capacity` events wait; further ones are dropped and counted
     in `dropped`. The same words on the same object within `window` seconds are one event with a count.
+    `api_versions` gives the apiVersion of a kind, where a reader should have it.
     """
 
     def __init__(
-        self, client: Client, component: str, host: str = "", *, capacity: int = 1000, window: float = 600.0
+        self,
+        client: Client,
+        component: str,
+        host: str = "",
+        *,
+        api_versions: Mapping[str, str] | None = None,
+        capacity: int = 1000,
+        window: float = 600.0,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.dropped = 0
         self._client, self._component, self._host = client, component, host
+        self._api_versions, self._now = api_versions or {}, now
         self._capacity, self._window = capacity, window
-        self._waiting: OrderedDict[_Same, tuple[Regarding, float, float, int]] = OrderedDict()
+        self._waiting: OrderedDict[_Same, tuple[float, float, int]] = OrderedDict()
         self._wake = asyncio.Event()
         self._told: OrderedDict[_Same, _Told] = OrderedDict()
         self._serial = 0
 
-    def record(self, regarding: Regarding, kind: EventType, reason: str, message: str, at: float) -> None:
-        """Note that something happened to an object at `at`, seconds since the epoch.
+    def record(self, regarding: ObjectRef, kind: EventType, reason: str, message: str, at: float | None = None) -> None:
+        """Note that something happened to an object at `at`, seconds since the epoch (None: now).
 
         `reason` is one CamelCase word for programs, `message` a sentence for people.
         """
-        same = (
-            regarding.api_version, regarding.kind, regarding.namespace, regarding.name, kind, reason,
-            message[:1024],  # the API's limit
-        )  # fmt: skip
+        when = self._now() if at is None else at
+        same = (regarding, kind, reason, message[:1024])  # the API's limit
         if same in self._waiting:
-            about, first, _, count = self._waiting[same]
-            self._waiting[same] = (about, first, at, count + 1)
+            first, _, count = self._waiting[same]
+            self._waiting[same] = (first, when, count + 1)
         elif len(self._waiting) >= self._capacity:
             self.dropped += 1
         else:
-            self._waiting[same] = (regarding, at, at, 1)
+            self._waiting[same] = (when, when, 1)
         self._wake.set()
 
     async def run(self) -> None:
@@ -109,15 +100,15 @@ class Recorder:
         """Send all that waits. What the server refuses is logged and forgotten."""
         self._wake.clear()
         while self._waiting:
-            same, (regarding, first, last, count) = self._waiting.popitem(last=False)
+            same, (first, last, count) = self._waiting.popitem(last=False)
             try:
-                await self._send(same, regarding, first, last, count)
+                await self._send(same, first, last, count)
             except ApiError as error:
                 self.dropped += count
-                log.warning("event.lost", reason=same[5], object=regarding.name, error=str(error))
+                log.warning("event.lost", reason=same[2], object=str(same[0]), error=str(error))
 
-    async def _send(self, same: _Same, regarding: Regarding, first: float, last: float, count: int) -> None:
-        namespace = regarding.namespace or "default"  # where kubectl looks for events of cluster-wide kinds
+    async def _send(self, same: _Same, first: float, last: float, count: int) -> None:
+        namespace = same[0].namespace or "default"  # where kubectl looks for events of cluster-wide kinds
         told = self._told.get(same)
         if told is not None and last - told.last <= self._window:
             patch = {"count": told.count + count, "lastTimestamp": _stamp(last)}
@@ -130,38 +121,29 @@ class Recorder:
                 self._told.move_to_end(same)
                 return
         self._serial += 1
-        name = f"{regarding.name[:200]}.{int(last * 1e6):x}{self._serial:x}"
-        body = self._body(name, namespace, same, regarding, first, last, count)
+        name = f"{same[0].name[:200]}.{int(last * 1e6):x}{self._serial:x}"
+        body = self._body(name, namespace, same, first, last, count)
         await self._client.create(EVENTS, body, namespace)
         self._told[same] = _Told(name, count, last)
         if len(self._told) > 4096:
             self._told.popitem(last=False)
 
-    def _body(
-        self,
-        name: str,
-        namespace: str,
-        same: _Same,
-        regarding: Regarding,
-        first: float,
-        last: float,
-        count: int,
-    ) -> dict[str, object]:
+    def _body(self, name: str, namespace: str, same: _Same, first: float, last: float, count: int) -> dict[str, object]:
+        regarding, kind, reason, message = same
         about = {
-            "apiVersion": regarding.api_version,
+            "apiVersion": self._api_versions.get(regarding.kind, ""),
             "kind": regarding.kind,
             "name": regarding.name,
             "namespace": regarding.namespace,
             "uid": regarding.uid,
-            "resourceVersion": regarding.resource_version,
         }
         source = {"component": self._component, "host": self._host}
         return {
             "metadata": {"name": name, "namespace": namespace},
             "involvedObject": {field: value for field, value in about.items() if value},
-            "type": same[4],
-            "reason": same[5],
-            "message": same[6],
+            "type": kind,
+            "reason": reason,
+            "message": message,
             "source": {field: value for field, value in source.items() if value},
             "reportingComponent": self._component,
             "reportingInstance": self._host,

@@ -6,13 +6,12 @@ Source: https://kubernetes.io/docs/concepts/architecture/leases/ and k8s.io/clie
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
-import msgspec
 import structlog
 
-from sallyport.apis.resource import Resource
+from sallyport.apis.core import LEASES, Lease
 from sallyport.kube.client import Client
 from sallyport.kube.clock import Clock, SystemClock, within
 from sallyport.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
@@ -20,37 +19,20 @@ from sallyport.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 log = structlog.get_logger(__name__)
 
 
-class LeaseMeta(msgspec.Struct, rename="camel"):
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-
-
-class LeaseSpec(msgspec.Struct, rename="camel"):
-    holder_identity: str | None = None
-    lease_duration_seconds: int | None = None
-    acquire_time: str | None = None
-    renew_time: str | None = None
-    lease_transitions: int | None = None
-
-
-class Lease(msgspec.Struct):
-    metadata: LeaseMeta
-    spec: LeaseSpec = msgspec.field(default_factory=LeaseSpec)
-
-
-LEASES: Resource[Lease] = Resource("coordination.k8s.io", "v1", "leases", "Lease", True, Lease)
-
-
 def micro_time(seconds: float) -> str:
     """Seconds since the epoch as the API's MicroTime."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-async def renew_lease(client: Client, name: str, namespace: str, *, holder: str, duration: int, now: float) -> Lease:
-    """Say that `holder` is alive at `now` (seconds since the epoch), for `duration` seconds; one request."""
-    spec = {"holderIdentity": holder, "leaseDurationSeconds": duration, "renewTime": micro_time(now)}
+async def renew_lease(
+    client: Client, namespace: str, name: str, holder: str, *, duration: timedelta, now: datetime
+) -> Lease:
+    """Say that `holder` is alive `now`, and for `duration` (whole seconds) from then on; mostly one request."""
+    spec = {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": max(1, int(duration.total_seconds())),
+        "renewTime": micro_time(now.timestamp()),
+    }
     try:
         return await client.patch(LEASES, name, {"spec": spec}, namespace)
     except NotFound:
@@ -69,8 +51,8 @@ class Elector:
     def __init__(
         self,
         client: Client,
-        name: str,
         namespace: str,
+        name: str,
         identity: str,
         *,
         lease: float = 15.0,
