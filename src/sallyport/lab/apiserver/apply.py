@@ -76,7 +76,7 @@ def own(resource: Resource, new: Object, fields: frozenset[Path], manager: str, 
 def track(resource: Resource, old: Object | None, new: Object, manager: str, subresource: str, now: str) -> None:
     """Record an ordinary write: the manager owns what it changed, and nobody else does any more.
 
-    A client may rewrite managedFields itself, as kubectl does on moving to server-side apply: what it sends is the base.
+    A client may rewrite managedFields itself, as kubectl does on moving to server-side apply: that is then the base.
     """
     metadata = new["metadata"]
     base = metadata if "managedFields" in metadata else (old or {}).get("metadata", {})

@@ -6,6 +6,8 @@ An IP address or network is represented by its canonical text, so that ``==`` co
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -112,7 +114,7 @@ def _last_index_of(container: Any, item: Any) -> int:
 
 
 def _is_sorted(items: list[Any]) -> bool:
-    return all(one <= two for one, two in zip(items, items[1:], strict=False))
+    return all(one <= two for one, two in pairwise(items))
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -150,6 +152,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": lambda *items: max(items[0] if len(items) == 1 else items),
     "sum": lambda items: sum(items),
 }
+
+
+@lru_cache(maxsize=2048)
+def used(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of ``FUNCTIONS`` a program needs, from the last parts of the names that it calls."""
+    return tuple(name for name in FUNCTIONS if name.rsplit(".", 1)[-1] in names or name in names)
 
 
 def supported(name: str) -> bool:

@@ -85,9 +85,8 @@ def _check_pod(spec: Object, old: Object | None, path: str) -> list[Cause]:
         causes.append(_required(f"{path}.containers"))
     seen: set[str] = set()
     for place, container in enumerate(containers or ()):
-        for need in ("name", "image"):
-            if not container.get(need):
-                causes.append(_required(f"{path}.containers[{place}].{need}"))
+        absent = [need for need in ("name", "image") if not container.get(need)]
+        causes += [_required(f"{path}.containers[{place}].{need}") for need in absent]
         name = container.get("name", "")
         if name in seen:
             causes.append(

@@ -132,7 +132,7 @@ def resolve(obj: Any, path: Path) -> tuple[bool, Any]:
 
 
 def differ(one: Object, other: Object, path: Path) -> bool:
-    """Whether two objects disagree on a leaf. An item of a keyed list is only there or not: its fields are leaves too."""
+    """Whether two objects disagree on a leaf. Keyed items are only there or not: their fields are leaves too."""
     first, second = resolve(one, path), resolve(other, path)
     return first[0] != second[0] if path[-1].startswith("k:") else first != second
 

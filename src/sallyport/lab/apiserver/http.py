@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import structlog
 import yaml
 from aiohttp import web
 
@@ -22,6 +23,8 @@ from sallyport.lab.apiserver.metadata import Source
 from sallyport.lab.apiserver.rest import APPLY, Options, Rest
 from sallyport.lab.apiserver.route import Target, parse
 from sallyport.lab.apiserver.store import Store
+
+log = structlog.get_logger(__name__)
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 _HEALTH = ("healthz", "readyz", "livez")
@@ -84,7 +87,7 @@ class Server:
         """Serve on listening sockets until ``stop`` is set; open watches are then ended."""
         app = web.Application(client_max_size=8 << 20)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         background = asyncio.create_task(self.lifecycle.run())
         try:
@@ -104,6 +107,10 @@ class Server:
             return await self._route(request)
         except StatusError as err:
             return _answer(err.status(), err.code)
+        except Exception as err:  # the process boundary: one bad request must not end the server without a Status
+            log.exception("request failed", method=request.method, path=request.path)
+            failure = StatusError(500, "InternalError", f"Internal error occurred: {type(err).__name__}: {err}")
+            return _answer(failure.status(), 500)
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = request.path.strip("/")

@@ -87,8 +87,8 @@ BUILTIN: tuple[Resource, ...] = (
     _rbac("clusterroles", "ClusterRole", False),
     _rbac("clusterrolebindings", "ClusterRoleBinding", False),
     Resource(
-        CRD_GROUP, "v1", "customresourcedefinitions", "CustomResourceDefinition", False, ("crd", "crds"), ("api-extensions",),
-        has_status=True, generation=True,
+        CRD_GROUP, "v1", "customresourcedefinitions", "CustomResourceDefinition", False, ("crd", "crds"),
+        ("api-extensions",), has_status=True, generation=True,
     ),
 )  # fmt: skip
 

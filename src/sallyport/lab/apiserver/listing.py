@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sallyport.lab.apiserver import selectors
-from sallyport.lab.apiserver.errors import Object, bad_request, expired
+from sallyport.lab.apiserver.errors import Object, bad_request, expired, unsupported
 from sallyport.lab.apiserver.kinds import Resource
 from sallyport.lab.apiserver.rest import Rest
 from sallyport.lab.apiserver.store import Change
@@ -58,6 +58,8 @@ def list_objects(rest: Rest, resource: Resource, namespace: str, query: Query) -
     there on sees every change in between. Raises 410 for a token older than the history.
     """
     selects = query.predicate(resource)
+    if query.match == "Exact" and query.revision != str(rest.store.revision):
+        raise unsupported("a list at an exact resource version of the past")
     revision, start = rest.store.revision, None
     if query.token:
         revision, start = _decode_token(query.token)

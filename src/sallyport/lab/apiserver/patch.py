@@ -5,7 +5,7 @@ from typing import Any
 
 from sallyport.lab.apiserver.errors import Object, bad_request
 
-# Merge keys of the core lists (patchMergeKey in k8s.io/api/core/v1/types.go), by the name of the field that holds the list.
+# Merge keys of the core lists (patchMergeKey in k8s.io/api/core/v1/types.go), by the name of the list's field.
 MERGE_KEYS: dict[str, tuple[str, ...]] = {
     "conditions": ("type",),
     "addresses": ("type",),

@@ -1,6 +1,6 @@
 """The few objects that kubectl's generators (``kubectl create namespace`` and the like) send as protobuf.
 
-Field numbers are those of the ``generated.proto`` files of k8s.io/api and k8s.io/apimachinery. Anything else is refused.
+Field numbers are those of the ``generated.proto`` files of k8s.io/api and k8s.io/apimachinery. The rest is refused.
 """
 
 import base64
@@ -29,7 +29,8 @@ def _fields(*entries: tuple[int, str, str]) -> dict[int, _Field]:
 _MESSAGES: dict[str, dict[int, _Field]] = {
     "ObjectMeta": _fields(
         (1, "name", "text"), (2, "generateName", "text"), (3, "namespace", "text"), (4, "selfLink", "text"),
-        (5, "uid", "text"), (6, "resourceVersion", "text"), (7, "generation", "number"), (8, "creationTimestamp", "time"),
+        (5, "uid", "text"), (6, "resourceVersion", "text"), (7, "generation", "number"),
+        (8, "creationTimestamp", "time"),
         (11, "labels", "map"), (12, "annotations", "map"), (13, "ownerReferences", "OwnerReference*"),
         (14, "finalizers", "text*"),
     ),
@@ -48,19 +49,22 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
     "ServiceAccount": _fields((1, "metadata", "ObjectMeta")),
     "Deployment": _fields((1, "metadata", "ObjectMeta"), (2, "spec", "DeploymentSpec"), (3, "status", "Empty")),
     "DeploymentSpec": _fields(
-        (1, "replicas", "number"), (2, "selector", "LabelSelector"), (3, "template", "Template"), (4, "strategy", "Empty")
+        (1, "replicas", "number"), (2, "selector", "LabelSelector"), (3, "template", "Template"),
+        (4, "strategy", "Empty"),
     ),
     "LabelSelector": _fields((1, "matchLabels", "map")),
     "Template": _fields((1, "metadata", "ObjectMeta"), (2, "spec", "PodSpec")),
     "Pod": _fields((1, "metadata", "ObjectMeta"), (2, "spec", "PodSpec"), (3, "status", "Empty")),
     "PodSpec": _fields(
         (2, "containers", "Container*"), (3, "restartPolicy", "text"), (4, "terminationGracePeriodSeconds", "number"),
-        (6, "dnsPolicy", "text"), (7, "nodeSelector", "map"), (8, "serviceAccountName", "text"), (10, "nodeName", "text"),
+        (6, "dnsPolicy", "text"), (7, "nodeSelector", "map"), (8, "serviceAccountName", "text"),
+        (10, "nodeName", "text"),
         (11, "hostNetwork", "truth"), (12, "hostPID", "truth"), (13, "hostIPC", "truth"), (16, "hostname", "text"),
         (17, "subdomain", "text"), (19, "schedulerName", "text"), (24, "priorityClassName", "text"),
     ),
     "Container": _fields(
-        (1, "name", "text"), (2, "image", "text"), (3, "command", "text*"), (4, "args", "text*"), (5, "workingDir", "text"),
+        (1, "name", "text"), (2, "image", "text"), (3, "command", "text*"), (4, "args", "text*"),
+        (5, "workingDir", "text"),
         (6, "ports", "Port*"), (8, "resources", "Empty"), (13, "terminationMessagePath", "text"),
         (14, "imagePullPolicy", "text"), (16, "stdin", "truth"), (17, "stdinOnce", "truth"), (18, "tty", "truth"),
         (20, "terminationMessagePolicy", "text"),
@@ -69,7 +73,9 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
         (1, "name", "text"), (2, "hostPort", "number"), (3, "containerPort", "number"), (4, "protocol", "text"),
         (5, "hostIP", "text"),
     ),
-    "DeleteOptions": _fields((1, "gracePeriodSeconds", "number"), (4, "propagationPolicy", "text"), (5, "dryRun", "text*")),
+    "DeleteOptions": _fields(
+        (1, "gracePeriodSeconds", "number"), (4, "propagationPolicy", "text"), (5, "dryRun", "text*")
+    ),
     "Empty": {},
 }  # fmt: skip
 
@@ -136,7 +142,7 @@ def _message(kind: str, data: bytes) -> Object:
 
 
 def decode(data: bytes) -> Object:
-    """The object in a ``runtime.Unknown`` envelope. Raises 400 for one that is broken, 415 for a kind not known here."""
+    """The object in a ``runtime.Unknown`` envelope. Raises 400 for a broken one, 415 for an unknown kind."""
     if not data.startswith(_MAGIC):
         raise bad_request("the body of the request lacks the protobuf prefix")
     try:

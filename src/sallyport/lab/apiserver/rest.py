@@ -25,6 +25,7 @@ MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+_CONDITIONAL = (CRDS, "leases.coordination.k8s.io")  # built-in kinds that refuse a PUT without a resourceVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,7 @@ class Rest:
                 raise bad_request(f"the object provided is unrecognized: {field} is {obj[field]!r}, expected {want!r}")
         new: Object = {"apiVersion": resource.api_version, "kind": resource.kind, **copy.deepcopy(obj)}
         meta = new.get("metadata") or {}
-        if not isinstance(meta, dict):
-            raise bad_request("metadata is not an object")
+        metadata.check_types(meta)
         new["metadata"] = meta
         if resource.namespaced:
             if meta.setdefault("namespace", namespace) not in (namespace, ""):
@@ -154,6 +154,10 @@ class Rest:
             raise bad_request(
                 f"the name of the object ({new['metadata']['name']}) does not match the name on the URL ({name})"
             )
+        if (resource.custom or resource.store in _CONDITIONAL) and not new["metadata"].get("resourceVersion"):
+            text = "Invalid value: 0x0: must be specified for an update"
+            cause = Cause("metadata.resourceVersion", "FieldValueInvalid", text)
+            raise invalid(resource.group, resource.kind, name, [cause])
         return self._replace(resource, old, new, options)
 
     def _replace(self, resource: Resource, old: Object, new: Object, options: Options, applied: bool = False) -> Object:

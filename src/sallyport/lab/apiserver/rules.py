@@ -6,7 +6,7 @@ from typing import Any
 
 import cel
 
-from sallyport.lab.apiserver.celfunctions import FUNCTIONS, supported
+from sallyport.lab.apiserver.celfunctions import FUNCTIONS, supported, used
 from sallyport.lab.apiserver.errors import UNSUPPORTED, Cause, Object
 
 _RULES = "x-kubernetes-validations"
@@ -76,7 +76,7 @@ def _convert(schema: Object, value: Any) -> Any:
 
 
 def evaluate(schema: Object, value: Any, old: Any, path: str) -> list[Cause]:
-    """What the rules at and below a schema refuse. ``old`` is the value before, None on creation or if it has no match."""
+    """What the rules at and below a schema refuse. ``old`` is the value before, None if there was none."""
     causes: list[Cause] = []
     if value is None:
         return causes
@@ -136,8 +136,8 @@ def _apply(schema: Object, rule: Object, value: Any, old: Any, path: str) -> Cau
 
 def _run(program: Any, bound: Object) -> Any:
     context = cel.Context()
-    for name, function in FUNCTIONS.items():
-        context.add_function(name, function)
+    for name in used(tuple(program.functions())):
+        context.add_function(name, FUNCTIONS[name])
     for name, value in bound.items():
         context.add_variable(name, value)
     return program.execute(context)

@@ -108,6 +108,8 @@ class Store:
 
     def check_revision(self, revision: int) -> None:
         """Raise 410 for a revision whose later changes are no longer all known."""
+        if revision > self.revision:  # given out by an earlier life of the server
+            raise expired(f"too large resource version: {revision}, current: {self.revision}")
         if revision < self._forgotten:
             raise expired(f"too old resource version: {revision} ({self._forgotten})")
 

@@ -176,6 +176,10 @@ def _slice(obj: Object, now: datetime) -> list[Any]:
     return [obj.get("addressType", ""), ports, ",".join(sorted(found, key=_by_address)) or "<unset>", _age_of(obj, now)]
 
 
+def _configmap(obj: Object, now: datetime) -> list[Any]:
+    return [sum(len(obj.get(part) or ()) for part in ("data", "binaryData")), _age_of(obj, now)]
+
+
 def _by_address(text: str) -> tuple[int, int, str]:
     try:
         parsed = ipaddress.ip_address(text)
@@ -202,9 +206,7 @@ _LAYOUTS: dict[str, Layout] = {
     "services": Layout(("Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "+Selector"), _service),
     "endpoints": Layout(("Endpoints", "Age"), _endpoint_list),
     "endpointslices.discovery.k8s.io": Layout(("AddressType", "Ports", "Endpoints", "Age"), _slice),
-    "configmaps": Layout(
-        ("Data", "Age"), lambda obj, now: [len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), _age_of(obj, now)]
-    ),
+    "configmaps": Layout(("Data", "Age"), _configmap),
     "secrets": Layout(
         ("Type", "Data", "Age"), lambda obj, now: [obj.get("type", ""), len(obj.get("data") or ()), _age_of(obj, now)]
     ),
@@ -242,8 +244,7 @@ def json_path(obj: Any, path: str) -> list[Any]:
             place = int(index)
             found = [item[place] for item in found if isinstance(item, list) and -len(item) <= place < len(item)]
         else:
-            found = [below for item in found for below in item or () if str(look(below, field)).removeprefix("True") == value
-                     or look(below, field) == value]  # fmt: skip
+            found = [below for item in found for below in item or () if look(below, field) == value]
     return found
 
 

@@ -150,9 +150,8 @@ def _check_map(schema: Object, value: Object, path: str) -> list[Cause]:
         causes.append(Cause(path, "FieldValueTooMany", text))
     if least is not None and len(value) < least:
         causes.append(_bad(path, len(value), f"{_body(path)} should have at least {least} properties"))
-    for key in schema.get("required") or ():
-        if key not in value:
-            causes.append(Cause(join(path, key), "FieldValueRequired", "Required value"))
+    absent = [key for key in schema.get("required") or () if key not in value]
+    causes += [Cause(join(path, key), "FieldValueRequired", "Required value") for key in absent]
     properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
     for key, item in value.items():
         if not path and key == "metadata":
