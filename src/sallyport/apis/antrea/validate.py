@@ -5,10 +5,13 @@ the one it replaces (None when it is created) and the objects it refers to, and 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
 
 from sallyport.apis.antrea.crds import DEFINITIONS
 from sallyport.apis.antrea.translate import parse_range
-from sallyport.apis.antrea.types import VERSIONS, Egress, ExternalIPPool, IPRange
+from sallyport.apis.antrea.types import EGRESSES, POOLS, VERSIONS, Egress, ExternalIPPool, IPRange
 from sallyport.apis.crd import schema_of
 from sallyport.apis.quantity import parse_quantity
 from sallyport.apis.schema import Fault, Schema
@@ -22,6 +25,23 @@ SCHEMAS: Mapping[tuple[str, str], Schema] = {
     for version in VERSIONS
 }
 """Schemas by apiVersion and kind."""
+
+
+def admission_faults(
+    kind: str, new: Mapping[str, Any], old: Mapping[str, Any] | None, pools: Iterable[Mapping[str, Any]]
+) -> list[Fault]:
+    """Refusals of an object as the API holds it, valid by its schema; none for kinds that are not ours.
+
+    `old` is None when the object is created; `pools` are all ExternalIPPools there are.
+    """
+    if kind not in (EGRESSES.kind, POOLS.kind):
+        return []
+    known = [msgspec.convert(item, ExternalIPPool) for item in pools]
+    if kind == POOLS.kind:
+        before = None if old is None else msgspec.convert(old, ExternalIPPool)
+        return pool_faults(msgspec.convert(new, ExternalIPPool), before, known)
+    earlier = None if old is None else msgspec.convert(old, Egress)
+    return egress_faults(msgspec.convert(new, Egress), earlier, {item.metadata.name: item for item in known})
 
 
 def egress_faults(new: Egress, old: Egress | None, pools: Mapping[str, ExternalIPPool]) -> list[Fault]:
