@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from tests.unit.kube.server import FakeClock, answer, node, refusal, serving, until
 
 from sallyport.apis.core import NODES, Node
 from sallyport.kube.identity import Key
 from sallyport.kube.watch import Reflector
-from tests.unit.kube.server import FakeClock, answer, node, refusal, serving, until
 
 
 def page(*items: dict[str, Any], revision: str = "10", token: str = "") -> web.Response:
