@@ -147,6 +147,13 @@ def test_an_invalid_range_costs_only_itself_and_a_tagged_subnet_hands_out_nothin
     assert {problem.ref.name for problem in state.problems} == {"broken", "tagged"}
 
 
+def test_a_pool_that_holds_a_nodes_own_address_says_so() -> None:
+    nodes = (node("node-1", "10.0.0.5", "fd00::5"), node("node-2", "10.0.9.5"))
+    pools = (pool("a", {"cidr": "10.0.0.0/24"}), pool("b", {"cidr": "10.0.1.0/24"}), pool("c", {"cidr": "fd00::/120"}))
+    found = [(problem.ref.name, problem.reason) for problem in state_of(nodes=nodes, pools=pools).problems]
+    assert found == [("a", "NodeAddressInRange"), ("c", "NodeAddressInRange")]
+
+
 def test_nodes_have_addresses_networks_and_limits_and_windows_ones_hold_nothing() -> None:
     nodes = (
         node("node-1", "10.0.0.1", "fd00::1", annotations={LIMIT_ANNOTATION: "0"}),

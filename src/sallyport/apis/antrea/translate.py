@@ -5,6 +5,7 @@ it stays an exit (one without an address where need be), so that its pods' traff
 node's own address.
 """
 
+import bisect
 from collections.abc import Collection, Iterable, Mapping
 
 from sallyport.apis.antrea.config import read_configuration
@@ -25,6 +26,7 @@ INVALID = "InvalidSpec"
 UNSUPPORTED = "NotSupported"
 OVERLAP = "OverlappingRanges"
 BAD_ANNOTATION = "InvalidAnnotation"
+NODE_ADDRESS = "NodeAddressInRange"
 
 
 def translate(objects: Objects) -> ClusterState:
@@ -34,9 +36,11 @@ def translate(objects: Objects) -> ClusterState:
     nodes = {item.metadata.name: _node(item, found) for item in objects.nodes}
     clients = {client.key: client for pod in objects.pods if (client := _client(pod, found)) is not None}
     services = [parse_network(text) for text in objects.service_networks]
+    pools = _pools(objects.pools, objects.nodes, found)
+    found += _node_addresses_in(pools, nodes)
     return ClusterState(
         nodes=nodes,
-        pools=_pools(objects.pools, objects.nodes, found),
+        pools=pools,
         exits=_exits(objects, clients.keys(), found),
         clients=clients,
         networks=model.Networks(
@@ -129,6 +133,22 @@ def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: lis
             ranges = _without_subnet(ref, ranges, pool.spec.subnet_info.vlan, problems)
         translated[pool.metadata.name] = model.Pool(ref, tuple(ranges), index.matching(pool.spec.node_selector))
     return translated
+
+
+def _node_addresses_in(pools: Mapping[str, model.Pool], nodes: Mapping[str, model.Node]) -> list[Problem]:
+    """Pools that would hand out a node's own address. It is said, not prevented: some clouds list the egress IPs that
+    a node holds among its addresses, and an address in use must not be taken away for that."""
+    owners = sorted((item.version, int(item), name) for name, node in nodes.items() for item in node.addresses)
+    found: list[Problem] = []
+    for pool in pools.values():
+        for part in pool.ranges:
+            place = bisect.bisect_left(owners, (part.first.version, int(part.first), ""))
+            if place < len(owners) and owners[place][:2] <= (part.last.version, int(part.last)):
+                _, number, name = owners[place]
+                address = type(part.first)(number)
+                message = f"range {part.first} to {part.last} holds {address}, an address of Node {name}"
+                found.append(Problem(pool.ref, NODE_ADDRESS, message, "spec.ipRanges"))
+    return found
 
 
 def _is_linux(node: Node) -> bool:
