@@ -1,7 +1,7 @@
 """What the built-in kinds get filled in, and the few checks that kubectl users run into."""
 
 from sallyport.lab.apiserver import rules
-from sallyport.lab.apiserver.errors import Cause, Object
+from sallyport.lab.apiserver.errors import Cause, Object, bad_request
 from sallyport.lab.apiserver.kinds import CRDS, Resource
 
 
@@ -25,8 +25,13 @@ def on_create(resource: Resource, obj: Object) -> None:
 
 
 def fill(resource: Resource, obj: Object) -> None:
-    """Defaults that hold for every write of a built-in kind."""
+    """Defaults that hold for every write of a built-in kind. Raises 400 for a spec or status that is no object."""
     store = resource.store
+    for part in ("spec", "status"):
+        if obj.get(part) is None:
+            obj.pop(part, None)
+        elif not isinstance(obj[part], dict):
+            raise bad_request(f"{resource.kind} cannot be handled: {part} is not an object")
     if store == "namespaces":
         obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
     elif store == "pods" and isinstance(obj.get("spec"), dict):

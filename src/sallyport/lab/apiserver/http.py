@@ -126,6 +126,8 @@ class Server:
         resource = self.registry.find(target.group, target.version, target.plural)
         if resource is None:
             raise unsupported(f"the resource {target.plural}.{target.version}.{target.group}".rstrip("."), 404)
+        if target.namespace and not resource.namespaced:
+            raise not_found(target.group, target.plural, target.name)
         if target.name:
             return await self._one(request, resource, target)
         return await self._many(request, resource, target)
@@ -236,7 +238,8 @@ class Server:
             obj = table.of(resource, obj, self.rest.source.now(), include)
         response = _answer(obj, code)
         for text in warnings:
-            response.headers.add("Warning", f'299 - "{text}"'.replace("\n", " "))
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+            response.headers.add("Warning", f'299 - "{quoted}"')
         return response
 
     async def _watch(

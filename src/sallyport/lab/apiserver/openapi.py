@@ -60,7 +60,7 @@ def answer(registry: Registry, path: str) -> web.Response:
     """The response for a path under ``openapi``. Raises 404."""
     if path == "openapi/v2":
         # kubectl reads it as protobuf, and an empty message as "nothing known here": it then uses v3 and its own types.
-        return web.Response(body=b"", content_type="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+        return web.Response(body=b"", content_type="application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
     groups = {
         (f"apis/{r.group}/{r.version}" if r.group else f"api/{r.version}"): (r.group, r.version) for r in registry.all()
     }

@@ -26,6 +26,8 @@ def _fields(*entries: tuple[int, str, str]) -> dict[int, _Field]:
     return {number: _Field(name, kind.removesuffix("*"), kind.endswith("*")) for number, name, kind in entries}
 
 
+_ROLE = _fields((1, "metadata", "ObjectMeta"), (2, "rules", "PolicyRule*"))
+_BINDING = _fields((1, "metadata", "ObjectMeta"), (2, "subjects", "Subject*"), (3, "roleRef", "RoleRef"))
 _MESSAGES: dict[str, dict[int, _Field]] = {
     "ObjectMeta": _fields(
         (1, "name", "text"), (2, "generateName", "text"), (3, "namespace", "text"), (4, "selfLink", "text"),
@@ -76,6 +78,16 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
     "DeleteOptions": _fields(
         (1, "gracePeriodSeconds", "number"), (4, "propagationPolicy", "text"), (5, "dryRun", "text*")
     ),
+    "Role": _ROLE,
+    "ClusterRole": _ROLE,
+    "RoleBinding": _BINDING,
+    "ClusterRoleBinding": _BINDING,
+    "PolicyRule": _fields(
+        (1, "verbs", "text*"), (2, "apiGroups", "text*"), (3, "resources", "text*"), (4, "resourceNames", "text*"),
+        (5, "nonResourceURLs", "text*"),
+    ),
+    "Subject": _fields((1, "kind", "text"), (2, "apiGroup", "text"), (3, "name", "text"), (4, "namespace", "text")),
+    "RoleRef": _fields((1, "apiGroup", "text"), (2, "kind", "text"), (3, "name", "text")),
     "Empty": {},
 }  # fmt: skip
 
