@@ -13,7 +13,7 @@ from tests.unit.kube.server import FakeClock, answer, refusal, serving, until
 from sallyport.apis.core import NODES
 from sallyport.kube.apply import apply, merge_difference, patch_status
 from sallyport.kube.client import Client
-from sallyport.kube.credentials import Connection
+from sallyport.kube.credentials import Connection, Credential
 from sallyport.kube.errors import Forbidden, Unavailable
 from sallyport.kube.events import Recorder
 from sallyport.kube.lease import Elector
@@ -174,3 +174,24 @@ async def test_a_leader_that_cannot_renew_steps_down_before_its_lease_ends() -> 
         await until(lambda: not one.leads, lambda: clock.advance(0.1))
         assert clock.seconds - started < 15
         await one.end()
+
+
+async def test_a_refused_credential_is_read_again_once() -> None:
+    told: list[bool] = []
+
+    class Rotating:
+        token = "old"
+
+        async def current(self) -> Credential:
+            return Credential(token=self.token)
+
+        def forget(self) -> None:
+            self.token = "new"
+
+    async def handle(request: web.Request) -> web.Response:
+        told.append(request.headers["Authorization"] == "Bearer new")
+        return answer({"metadata": {"name": "n"}}) if told[-1] else refusal(401, "Unauthorized")
+
+    async with serving(handle) as plain, Client(Connection(plain.connection.server, Rotating())) as client:
+        await client.get(NODES, "n")
+    assert told == [False, True]
