@@ -171,6 +171,33 @@ async def test_the_status_subresource_and_the_rest_do_not_mix(api: Api) -> None:
     assert kept["status"] == {"holder": "n"}
 
 
+async def test_a_body_of_the_wrong_shape_is_refused_and_never_stored(api: Api) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    bad: list[Any] = [
+        [],
+        None,
+        {"metadata": {"name": "x", "labels": []}},
+        {"metadata": {"name": "x"}, "spec": "text"},
+        {"metadata": {"name": "x"}, "spec": {"containers": "text"}},
+        {"metadata": {"name": "x"}, "kind": "Node"},
+    ]
+    assert [(await api("POST", pods, body))[0] for body in bad] == [400] * len(bad)
+    code, status = await api("POST", pods, {"metadata": {"name": "X_"}, "spec": {"containers": []}})
+    assert code == 422
+    assert [cause["field"] for cause in status["details"]["causes"]] == ["metadata.name", "spec.containers"]
+    assert (await api("GET", pods))[1]["items"] == []
+
+
+async def test_an_unknown_field_of_metadata_is_dropped_or_refused(api: Api) -> None:
+    body = config("a")
+    body["metadata"]["nmae"] = "a"
+    code, status = await api("POST", f"{NAMESPACED}?fieldValidation=Strict", body)
+    assert code == 400
+    assert 'unknown field "metadata.nmae"' in status["message"]
+    _, made = await api("POST", NAMESPACED, body)
+    assert "nmae" not in made["metadata"]
+
+
 async def test_int_or_string_takes_both_and_nothing_else(api: Api) -> None:
     gates = "/apis/test.example/v1/gates"
     for port, want in ((80, 201), ("http", 201), (True, 422)):
@@ -212,3 +239,20 @@ async def test_a_resource_that_is_not_served_says_where_it_would_be(api: Api) ->
     code, status = await api("GET", "/apis/apps/v1/statefulsets")
     assert code == 404
     assert status["message"].endswith("is not supported by the embedded control plane, use --control-plane kubernetes")
+
+
+async def test_one_server_answers_on_several_sockets_and_forgets_watchers_that_left() -> None:
+    server, stop = Server(), asyncio.Event()
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    serving = asyncio.create_task(server.serve(sockets, stop))
+    one, two = (f"http://127.0.0.1:{listening.getsockname()[1]}" for listening in sockets)
+    async with aiohttp.ClientSession() as session:
+        await Api(session, one)("POST", NAMESPACED, config("a"))
+        events = Api(session, two).watch(f"{NAMESPACED}?watch=1")
+        assert (await anext(events))["object"]["metadata"]["name"] == "a"
+        assert server.store.watchers("configmaps") == 1
+        await events.aclose()  # type: ignore[attr-defined]
+        while server.store.watchers("configmaps"):
+            assert (await Api(session, one)("GET", NAMESPACED))[0] == 200
+    stop.set()
+    await serving

@@ -1,5 +1,7 @@
 """What the built-in kinds get filled in, and the few checks that kubectl users run into."""
 
+import base64
+
 from sallyport.lab.apiserver import rules
 from sallyport.lab.apiserver.errors import Cause, Object, bad_request
 from sallyport.lab.apiserver.kinds import CRDS, Resource
@@ -24,6 +26,30 @@ def on_create(resource: Resource, obj: Object) -> None:
         obj["status"] = {}
 
 
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "configmaps": ("data", "binaryData", "immutable"),
+    "secrets": ("data", "stringData", "type", "immutable"),
+    "serviceaccounts": ("secrets", "imagePullSecrets", "automountServiceAccountToken"),
+    "endpoints": ("subsets",),
+    "endpointslices": ("addressType", "endpoints", "ports"),
+    "roles": ("rules",),
+    "clusterroles": ("rules", "aggregationRule"),
+    "rolebindings": ("subjects", "roleRef"),
+    "clusterrolebindings": ("subjects", "roleRef"),
+}
+
+
+def prune(resource: Resource, obj: Object) -> list[str]:
+    """Drop what is no field of a built-in kind, at the top level only; answers what was dropped."""
+    if resource.store == "events":
+        return []
+    known = {"apiVersion", "kind", "metadata", *_FIELDS.get(resource.plural, ("spec", "status"))}
+    unknown = [key for key in obj if key not in known]
+    for key in unknown:
+        del obj[key]
+    return unknown
+
+
 def fill(resource: Resource, obj: Object) -> None:
     """Defaults that hold for every write of a built-in kind. Raises 400 for a spec or status that is no object."""
     store = resource.store
@@ -40,6 +66,8 @@ def fill(resource: Resource, obj: Object) -> None:
         _fill_service(obj.setdefault("spec", {}))
     elif store == "secrets":
         obj.setdefault("type", "Opaque")
+        for key, text in (obj.pop("stringData", None) or {}).items():
+            obj.setdefault("data", {})[key] = base64.b64encode(str(text).encode()).decode()
     elif resource.group == "apps" and isinstance(obj.get("spec"), dict):
         if resource.plural != "daemonsets":
             obj["spec"].setdefault("replicas", 1)

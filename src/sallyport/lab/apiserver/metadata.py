@@ -64,6 +64,35 @@ def _key_fault(key: str) -> str:
     return "name part must be no more than 63 characters" if len(name) > 63 else ""
 
 
+_KNOWN = frozenset(
+    [
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    ]
+)
+
+
+def prune(metadata: Object) -> list[str]:
+    """Drop what is no field of ObjectMeta; answers the paths dropped."""
+    unknown = [key for key in metadata if key not in _KNOWN]
+    for key in unknown:
+        del metadata[key]
+    return [f"metadata.{key}" for key in unknown]
+
+
 def check_types(metadata: Any) -> None:
     """Raise 400 unless the metadata has the shape of an ObjectMeta."""
     if not isinstance(metadata, dict):

@@ -125,22 +125,21 @@ class Rest:
     def _admit(self, resource: Resource, new: Object, old: Object | None, options: Options) -> None:
         """Prune, default and validate in place. Raises 400 for unknown fields if strict, 422 for refused ones."""
         name = new["metadata"].get("name", "")
+        dropped = metadata.prune(new["metadata"])
         if resource.custom:
-            dropped = schema.prune(resource.schema, new)
-            if dropped and options.unknown == "Strict":
-                fields = ", ".join(f'unknown field "{field}"' for field in dropped)
-                raise bad_request(
-                    f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-                    f"strict decoding error: {fields}"
-                )
-            if options.unknown == "Warn":
-                for field in dropped:
-                    options.warn(f'unknown field "{field}"')
+            dropped += schema.prune(resource.schema, new)
+        else:
+            dropped += defaults.prune(resource, new)
+        _report(resource, dropped, options)
+        if resource.custom:
             schema.default(resource.schema, new)
             causes = validation.validate(resource, new, old)
         else:
-            defaults.fill(resource, new)
-            causes = defaults.check(resource, new, old) if options.subresource != "binding" else []
+            try:
+                defaults.fill(resource, new)
+                causes = defaults.check(resource, new, old)
+            except (AttributeError, TypeError) as err:  # the built-in kinds have no schema: a field of the wrong type
+                raise bad_request(f"{resource.kind} cannot be handled: a field is of the wrong type: {err}") from err
         causes = metadata.check(resource, new) + causes
         if causes:
             raise invalid(resource.group, resource.kind, name, causes)
@@ -340,6 +339,19 @@ class Rest:
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.source.stamp()}
         new["status"] = {**(new.get("status") or {}), "conditions": [*conditions, scheduled]}
         self.store.put("pods", (namespace, name), new)
+
+
+def _report(resource: Resource, dropped: list[str], options: Options) -> None:
+    """Refuse or warn about unknown fields, as fieldValidation asks."""
+    unknown = [f'unknown field "{field}"' for field in dropped]
+    if unknown and options.unknown == "Strict":
+        raise bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {', '.join(unknown)}"
+        )
+    if options.unknown == "Warn":
+        for text in unknown:
+            options.warn(text)
 
 
 def _content(resource: Resource, obj: Object) -> Object:

@@ -126,3 +126,7 @@ class Store:
     def unfollow(self, feed: Feed) -> None:
         """End a feed."""
         self._feeds.get(feed.bucket, set()).discard(feed)
+
+    def watchers(self, bucket: str) -> int:
+        """How many feeds a bucket has."""
+        return len(self._feeds.get(bucket, ()))
