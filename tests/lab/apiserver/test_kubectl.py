@@ -134,6 +134,12 @@ def test_strategic_patch_merges_containers_and_conditions_by_key(kubectl: Kubect
     assert kubectl("get", "pods", "--field-selector=spec.nodeName=n2") == ""
 
 
+def test_a_pod_is_not_moved_by_an_update(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", text=POD.replace("nodeName: n1, ", ""))
+    done = kubectl.run("patch", "pod", "web", "-p", '{"spec":{"nodeName":"n2"}}')
+    assert "pod updates may not change fields other than" in done.stderr
+
+
 def test_wait_and_watch_see_what_happens_later(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", text=GATE)
     watching = subprocess.Popen(

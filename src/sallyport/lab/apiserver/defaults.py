@@ -2,6 +2,8 @@
 
 import base64
 
+import msgspec
+
 from sallyport.lab.apiserver import rules
 from sallyport.lab.apiserver.errors import Cause, Object, bad_request
 from sallyport.lab.apiserver.kinds import CRDS, Resource
@@ -126,23 +128,26 @@ def _check_pod(spec: Object, old: Object | None, path: str) -> list[Cause]:
                 Cause(f"{path}.containers[{place}].name", "FieldValueDuplicate", f'Duplicate value: "{name}"')
             )
         seen.add(name)
-    if old is not None:
-        before = {
-            key: value for key, value in old.items() if key not in ("containers", "initContainers", "tolerations")
-        }
-        after = {key: value for key, value in spec.items() if key in before}
-        changed = sorted(key for key in before if before[key] != after.get(key) and key != "activeDeadlineSeconds")
-        if changed:
-            causes.append(
-                Cause(
-                    path,
-                    "FieldValueForbidden",
-                    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-                    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-                    f"existing tolerations): changed {', '.join(changed)}",
-                )
-            )
+    changed = [] if old is None else sorted(_frozen(old).items() ^ _frozen(spec).items())
+    if changed:
+        names = ", ".join(dict.fromkeys(name for name, _ in changed))
+        text = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.terminationGracePeriodSeconds`,"
+            f"`spec.tolerations`: changed {names}"
+        )
+        causes.append(Cause(path, "FieldValueForbidden", text))
     return causes
+
+
+def _frozen(spec: Object) -> dict[str, bytes]:
+    """The fields of a pod's spec that never change, encoded; a container's image may."""
+    free = ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds")
+    found = {key: value for key, value in spec.items() if key not in free}
+    for key in ("containers", "initContainers"):
+        if key in found:
+            found[key] = [{k: v for k, v in container.items() if k != "image"} for container in found[key]]
+    return {key: msgspec.json.encode(value, order="sorted") for key, value in found.items()}
 
 
 def _check_workload(resource: Resource, spec: Object) -> list[Cause]:
