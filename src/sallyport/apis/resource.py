@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Resource(Generic[T]):
+class Resource(Generic[T_co]):
     """One kind as served under one version.
 
     `group` is "" for the core group; `type` is the msgspec Struct that objects are decoded into, holding only
@@ -19,7 +19,7 @@ class Resource(Generic[T]):
     plural: str
     kind: str
     namespaced: bool
-    type: type[T]
+    type: type[T_co]
 
     @property
     def api_version(self) -> str:

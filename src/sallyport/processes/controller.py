@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -108,7 +109,7 @@ class Controller:
 
     def _egress_writes(
         self, egress: Egress, state: ClusterState, plan: ClusterPlan, stamp: str
-    ) -> Iterable[Coroutine[None, None, object]]:
+    ) -> Iterable[Coroutine[Any, Any, object]]:
         name = egress.metadata.name
         assignment = plan.assignments.get(name)
         if assignment is None:
@@ -150,7 +151,7 @@ class Controller:
         """Whether nobody holds the address: no node may (pooled), or the one that did is gone (static)."""
         return not holder_alive if static else not ranked
 
-    def _pool_writes(self, pool: ExternalIPPool, plan: ClusterPlan) -> Iterable[Coroutine[None, None, object]]:
+    def _pool_writes(self, pool: ExternalIPPool, plan: ClusterPlan) -> Iterable[Coroutine[Any, Any, object]]:
         usage = plan.usage.get(pool.metadata.name)
         if usage is None:
             return
@@ -159,7 +160,7 @@ class Controller:
             body = {"status": {"usage": {"total": usage.total, "used": usage.used}}}
             yield self._client.patch(POOLS, pool.metadata.name, body, subresource="status")
 
-    async def _guarded(self, write: Coroutine[None, None, object]) -> None:
+    async def _guarded(self, write: Coroutine[Any, Any, object]) -> None:
         async with self._slots:
             try:
                 await write

@@ -1,0 +1,94 @@
+"""One door to everything a node holds of ours: `read` it all, `apply` steps in their order."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sallyport.drivers import netlink
+from sallyport.drivers.addresses import read_addresses, write_addresses
+from sallyport.drivers.bird import Bird
+from sallyport.drivers.nftables import Tables
+from sallyport.model.kernel import KernelObject, Kind, Peer, Sysctl
+from sallyport.model.settings import Settings
+from sallyport.reconcile.sequence import Step
+
+PROC = Path("/proc/sys")
+
+
+class Kernel:
+    """The kernel of this network namespace and its BIRD."""
+
+    def __init__(self, settings: Settings, runtime_dir: Path) -> None:
+        self._settings = settings
+        self.tables = Tables(settings)
+        self.bird = Bird(runtime_dir)
+
+    def read(self, sysctls: Iterable[str] = ()) -> dict[Kind, dict[object, KernelObject]]:
+        """All that is ours, and the present values of `sysctls`."""
+        settings = self._settings
+        found: dict[Kind, dict[object, KernelObject]] = self.tables.read()
+        held = [key[1] for key in found[Kind.EXIT_ELEMENT] if isinstance(key, tuple) and str(key[0]).startswith("held")]
+        found[Kind.SYSCTL] = {path: Sysctl(path, _value(path)) for path in sysctls}
+        found[Kind.LINK] = dict(netlink.read_links(settings))
+        found[Kind.ADDRESS] = dict(read_addresses(held))
+        found[Kind.NEIGHBOR] = dict(netlink.read_neighbors(settings))
+        found[Kind.FDB] = dict(netlink.read_fdb(settings))
+        found[Kind.NEXT_HOP] = dict(netlink.read_next_hops(settings))
+        found[Kind.ROUTE] = dict(netlink.read_routes(settings))
+        found[Kind.RULE] = dict(netlink.read_rules(settings))
+        found[Kind.PEER] = dict(self.bird.read())
+        return found
+
+    def apply(self, steps: Iterable[Step]) -> list[str]:
+        """Carry the steps out; a line for each object that could not be made or removed."""
+        failures: list[str] = []
+        for step in steps:
+            failures += self._apply(step.kind, step.upserts, step.deletes)
+        return failures
+
+    def _apply(self, kind: Kind, upserts: tuple[Any, ...], deletes: tuple[Any, ...]) -> list[str]:
+        settings = self._settings
+        match kind:
+            case Kind.LINK:
+                failures = netlink.write_links(upserts, settings, netlink.read_links(settings))
+                return failures + netlink.delete_links(deletes)
+            case Kind.SYSCTL:
+                return [failure for item in upserts if (failure := _set(item))]
+            case Kind.SKELETON:
+                return self.tables.load(upserts) + self.tables.drop(deletes)
+            case Kind.EXIT_ELEMENT | Kind.CLIENT_ELEMENT:
+                return self.tables.change(upserts, deletes)
+            case Kind.ADDRESS:
+                return write_addresses(upserts, deletes)
+            case Kind.NEIGHBOR:
+                return netlink.write_neighbors(upserts, deletes)
+            case Kind.FDB:
+                return netlink.write_fdb(upserts, deletes)
+            case Kind.NEXT_HOP:
+                return netlink.write_next_hops(upserts, deletes, settings)
+            case Kind.ROUTE:
+                return netlink.write_routes(upserts, deletes, settings)
+            case Kind.RULE:
+                return netlink.write_rules(upserts, deletes, settings)
+            case Kind.PEER:
+                return self._peers(upserts, deletes)
+
+    def _peers(self, upserts: tuple[Peer, ...], deletes: tuple[Peer, ...]) -> list[str]:
+        peers = self.bird.read() | {peer.key: peer for peer in upserts}
+        gone = {peer.key for peer in deletes}
+        return self.bird.write(peer for key, peer in peers.items() if key not in gone)
+
+
+def _value(path: str) -> str:
+    try:
+        return (PROC / path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _set(item: Sysctl) -> str:
+    try:
+        (PROC / item.path).write_text(item.value)
+    except OSError as error:
+        return f"sysctl {item.path}: {error.strerror}"
+    return ""

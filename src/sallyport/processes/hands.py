@@ -1,0 +1,55 @@
+"""The agent's hands: what `processes.agent.Hands` asks for, done by the drivers in this network namespace."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from pathlib import Path
+
+from sallyport.drivers.announce import announce
+from sallyport.drivers.facts import gather
+from sallyport.drivers.kernel import Kernel
+from sallyport.drivers.monitor import Monitor
+from sallyport.model.kernel import Kind
+from sallyport.model.plan import NodeFacts
+from sallyport.model.settings import Settings
+from sallyport.model.state import ClusterState, IPAddress
+from sallyport.reconcile.diff import Actual
+from sallyport.reconcile.sequence import Step
+
+
+class KernelHands:
+    """One node's kernel and BIRD."""
+
+    def __init__(self, settings: Settings, runtime_dir: Path) -> None:
+        self._settings = settings
+        self._kernel = Kernel(settings, runtime_dir)
+
+    def watch(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever the kernel tells of a change of links, addresses, routes or rules."""
+        Monitor(wake).attach(loop)
+
+    def observe(self, state: ClusterState, node: str) -> NodeFacts:
+        own = state.nodes.get(node)
+        elements = self._kernel.tables.read()[Kind.EXIT_ELEMENT]
+        held = frozenset(
+            ip_address(str(key[1])) for key in elements if isinstance(key, tuple) and str(key[0]).startswith("held")
+        )
+        remote = [
+            network for name, other in sorted(state.nodes.items()) if name != node for network in other.pod_networks
+        ]
+        return gather(node, own.addresses if own else (), held, remote[:1], self._settings.device_prefix)
+
+    def read(self, sysctls: Iterable[str]) -> Actual:
+        return self._kernel.read(sysctls)
+
+    def apply(self, steps: Iterable[Step]) -> list[str]:
+        return self._kernel.apply(steps)
+
+    def sessions(self) -> dict[str, str]:
+        return self._kernel.bird.sessions()
+
+    def renew(self) -> None:
+        self._kernel.tables.renew(self._settings.dead_after)
+
+    def announce(self, device: str, address: IPAddress) -> None:
+        announce(device, address)

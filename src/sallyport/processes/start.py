@@ -1,0 +1,64 @@
+"""Where the processes come together: credentials, client, loop, and a clean end on SIGTERM."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sallyport.kube.client import Client
+from sallyport.kube.credentials import load
+from sallyport.kube.lease import Elector
+from sallyport.model.settings import Settings
+from sallyport.processes.agent import Agent
+from sallyport.processes.controller import Controller
+from sallyport.processes.hands import KernelHands
+from sallyport.processes.settings import NAMESPACE
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+async def until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until it ends, or until SIGTERM or SIGINT."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def run_controller(kubeconfig: str | None, identity: str) -> None:
+    """Lead when elected, plan while leading."""
+    async with Client(load(kubeconfig)) as client:
+        elector = Elector(client, NAMESPACE, "sallyport-controller", identity)
+
+        async def lead() -> None:
+            await Controller(client, Settings(), now).run()
+
+        await until_told(_led(elector, lead))
+
+
+async def _led(elector: Elector, lead: Callable[[], Awaitable[None]]) -> None:
+    raise NotImplementedError
+
+
+async def run_agent(kubeconfig: str | None, node: str, runtime_dir: Path, service_networks: tuple[str, ...]) -> None:
+    """Be the agent of `node` in this network namespace."""
+    settings = Settings()
+    hands = KernelHands(settings, runtime_dir)
+    async with Client(load(kubeconfig)) as client:
+        agent = Agent(client, hands, node=node, settings=settings, service_networks=service_networks, now=now)
+        hands.watch(asyncio.get_running_loop(), agent.wake)
+        await until_told(agent.run())
+
+
+def hostname() -> str:
+    """The name of this machine, as the identity of a candidate for leadership."""
+    return os.uname().nodename
