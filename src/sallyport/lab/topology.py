@@ -1,0 +1,75 @@
+"""A lab as its topology file describes it: frozen values, no effects.
+
+Names tell the owner: a node, router or outside host is known by its name everywhere, from `lab exec` to namespaces.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sallyport.model.state import IPAddress, IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """An address of a machine on one of the lab's subnets. `address` and its subnet's length, e.g. 10.10.0.101/16."""
+
+    subnet: str
+    address: IPAddress
+    length: int
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.length}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """One layer-2 segment with at most one network per family. `outside` are those that lie beyond a router."""
+
+    name: str
+    networks: tuple[IPNetwork, ...]
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Anything with a network namespace of its own: node, router, outside host, control plane."""
+
+    name: str
+    attachments: tuple[Attachment, ...]
+
+    def subnets(self) -> tuple[str, ...]:
+        """The subnets that it is attached to, in the order of its addresses."""
+        return tuple(dict.fromkeys(item.subnet for item in self.attachments))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMachine(Machine):
+    """A node: labels and annotations of its Node object, and the networks its pods get addresses from."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    pod_networks: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The whole lab. `control` is where the control plane's processes run and the nodes reach the API."""
+
+    name: str
+    subnets: tuple[Subnet, ...]
+    nodes: tuple[NodeMachine, ...]
+    control: Machine
+    routers: tuple[Machine, ...] = ()
+    hosts: tuple[Machine, ...] = ()
+    service_networks: tuple[IPNetwork, ...] = ()
+
+    def machines(self) -> Iterator[Machine]:
+        """Every machine, the control plane first."""
+        yield self.control
+        yield from self.routers
+        yield from self.hosts
+        yield from self.nodes
+
+    def machine(self, name: str) -> Machine | None:
+        """The machine of that name."""
+        return next((item for item in self.machines() if item.name == name), None)
