@@ -49,9 +49,9 @@ VIOLATIONS = [
 def lint(tree: Path, *contracts: str) -> subprocess.CompletedProcess[str]:
     """Check the package `sallyport` that lies in `tree` against the contracts of this repository."""
     options = [word for contract in contracts for word in ("--contract", contract)]
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo", *options]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo", *options]
     return subprocess.run(
-        [*command, ROOT / "pyproject.toml"],
+        [*command, str(ROOT / "pyproject.toml")],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200"},
         capture_output=True,
