@@ -50,6 +50,11 @@ class Link:
     def key(self) -> str:
         return self.name
 
+    @property
+    def identity(self) -> tuple[int, int, str]:
+        """What cannot be changed on a living device: with another identity it is made anew."""
+        return (self.vni, self.port, self.local)
+
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sallyport.model.kernel import KernelObject, Kind
+from sallyport.model.kernel import Fdb, KernelObject, Kind, Link, Neighbor, NextHop, Route, Skeleton, Sysctl
 
 Actual = Mapping[Kind, Mapping[object, KernelObject]]
 """What was read back, by kind and then by the kernel's own key; only what is ours."""
@@ -26,9 +26,10 @@ def diff(desired: Iterable[KernelObject], actual: Actual) -> dict[Kind, Delta]:
     wanted: dict[Kind, dict[object, KernelObject]] = {}
     for item in desired:
         wanted.setdefault(item.kind, {})[item.key] = item
+    remaining = _without(_made_anew(wanted.get(Kind.LINK, {}), actual.get(Kind.LINK, {})), actual)
     deltas: dict[Kind, Delta] = {}
-    for kind in sorted({*wanted, *actual}):
-        want, have = wanted.get(kind, {}), actual.get(kind, {})
+    for kind in sorted({*wanted, *remaining}):
+        want, have = wanted.get(kind, {}), remaining.get(kind, {})
         delta = Delta(
             create=tuple(item for key, item in want.items() if key not in have),
             replace=tuple(item for key, item in want.items() if key in have and have[key] != item),
@@ -37,3 +38,41 @@ def diff(desired: Iterable[KernelObject], actual: Actual) -> dict[Kind, Delta]:
         if delta != Delta():
             deltas[kind] = delta
     return deltas
+
+
+def _made_anew(wanted: Mapping[object, KernelObject], actual: Mapping[object, KernelObject]) -> frozenset[str]:
+    """Names of the links that are to be made, in the place of an older one or not."""
+    return frozenset(
+        link.name
+        for key, link in wanted.items()
+        if isinstance(link, Link)
+        and not (isinstance(before := actual.get(key), Link) and before.identity == link.identity)
+    )
+
+
+def _without(links: frozenset[str], actual: Actual) -> Actual:
+    """What is left of `actual` once those links are made anew: the kernel drops with a link what rests on it.
+
+    An ingress chain is read back as in force although the device it was bound to is another one by now, so the
+    whole netdev table counts as gone.
+    """
+    if not links:
+        return actual
+    hops = {
+        hop.id for hop in actual.get(Kind.NEXT_HOP, {}).values() if isinstance(hop, NextHop) and hop.device in links
+    }
+
+    def gone(item: KernelObject) -> bool:
+        match item:
+            case Neighbor() | Fdb() | NextHop():
+                return item.device in links
+            case Route():
+                return item.next_hop in hops
+            case Sysctl():
+                return not links.isdisjoint(item.path.split("/"))
+            case Skeleton():
+                return item.family == "netdev"
+            case _:
+                return False
+
+    return {kind: {key: item for key, item in items.items() if not gone(item)} for kind, items in actual.items()}
