@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 
-from sallyport.model.kernel import KernelObject, Kind
+from sallyport.model.kernel import Element, KernelObject, Kind
 from sallyport.reconcile.diff import Delta
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Changes of one kind that a driver makes in one go."""
+    """Changes of one kind that a driver makes in one go; of elements, deletions first, all in one transaction."""
 
     kind: Kind
     upserts: tuple[KernelObject, ...] = ()
@@ -21,10 +22,30 @@ def sequence(deltas: Mapping[Kind, Delta]) -> tuple[Step, ...]:
 
     What steers a packet is thus written when everything it leads to stands, and goes before any of that does.
     """
+    displaced = {kind: _displaced(delta) for kind, delta in deltas.items()}
     up = [
-        Step(kind, upserts=(*deltas[kind].create, *deltas[kind].replace))
+        Step(kind, upserts=(*deltas[kind].create, *deltas[kind].replace), deletes=displaced[kind])
         for kind in sorted(deltas)
         if deltas[kind].create or deltas[kind].replace
     ]
-    down = [Step(kind, deletes=deltas[kind].delete) for kind in sorted(deltas, reverse=True) if deltas[kind].delete]
+    down = [
+        Step(kind, deletes=deletes)
+        for kind in sorted(deltas, reverse=True)
+        if (deletes := tuple(item for item in deltas[kind].delete if item not in displaced[kind]))
+    ]
     return (*up, *down)
+
+
+def _displaced(delta: Delta) -> tuple[KernelObject, ...]:
+    """Networks that must leave a set in the same transaction that brings others: the kernel refuses members of an
+    interval set that overlap, so there is no make before break among those."""
+    upserts = [item for item in (*delta.create, *delta.replace) if isinstance(item, Element)]
+    deletes = [item for item in delta.delete if isinstance(item, Element)]
+    intervals = {item.set for item in (*upserts, *deletes) if "/" in item.member}
+    incoming = [(item.set, ip_network(item.member)) for item in upserts if item.set in intervals]
+    return tuple(
+        item
+        for item in deletes
+        if item.set in intervals
+        and any(name == item.set and network.overlaps(ip_network(item.member)) for name, network in incoming)
+    )
