@@ -11,7 +11,8 @@ DEPTH_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One object as written. `lines` gives the line of each field by its path (`spec.ipRanges[0].cidr`)."""
+    """One object as written. `api_version`, `kind` and `name` are "" where it does not give them; `lines` has the line
+    of each field by its path (`spec.ipRanges[0].cidr`)."""
 
     file: str
     line: int

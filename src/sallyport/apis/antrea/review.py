@@ -60,6 +60,7 @@ class Review:
             self.add(source, Severity.WARNING, problem.field, problem.message)
 
     def add(self, source: Manifest, severity: Severity, path: str, reason: str) -> None:
+        """Add a remark on the field at `path` of a manifest, once."""
         reason = reason.removeprefix(f"{path}: ")
         finding = Finding(source.file, source.line_of(path), severity, _label(source), path, reason)
         if finding not in self.findings:
