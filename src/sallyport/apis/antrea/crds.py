@@ -116,7 +116,7 @@ def _egress(*, patterned: bool) -> Overlay:
         "status.egressIP": {"description": "The source IP in effect; empty while no node holds it."},
         "status.id": {"description": "The number by which nodes mark this Egress's packets; 0 when it has none."},
         "status.nodes": {"description": "Nodes that may hold the IP, the preferred one first."},
-        "status.clients": {"description": "How many pods this Egress governs."},
+        "status.clients": {"description": "How many pods this Egress selects."},
         **_CONDITIONS,
     }
 

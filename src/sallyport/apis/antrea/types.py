@@ -50,7 +50,7 @@ class EgressStatus(Struct, frozen=True, gc=False, omit_defaults=True, rename="ca
     """What has become of it. `id`, `nodes` and `clients` are ours, written by the controller.
 
     `id` is the egress id (the mark), 0 for none yet; `nodes` who may hold the IP, in order; `clients` how many pods
-    the Egress governs.
+    the Egress selects, those among them that an older one governs included.
     """
 
     egress_node: str = ""
