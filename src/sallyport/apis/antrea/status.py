@@ -14,6 +14,8 @@ from sallyport.model.state import IPAddress, Problem
 
 OVERLAPPING = "Overlapping"
 """Condition of ours: other Egresses select pods of this one too; says who wins them."""
+_ADDRESS_FIELDS = ("spec", "spec.egressIP")
+"""Fields for whose sake an Egress has no address: problems of its selectors or its bandwidth do not take it away."""
 
 
 def with_condition(
@@ -44,7 +46,8 @@ def from_controller(
     now: str,
 ) -> EgressStatus:
     """The controller's part: id, ranked nodes, client count, allocation, overlap, and that nobody holds the address."""
-    found = {problem.reason: problem.message for problem in problems}
+    told = sorted(problems)
+    found = {problem.reason: problem.message for problem in told}
     conditions = status.conditions
     allocated: tuple[str, str, str] | None = ("True", "Allocated", "EgressIP is successfully allocated")
     if assignment.static:
@@ -54,9 +57,9 @@ def from_controller(
     conditions = with_condition(conditions, IP_ALLOCATED, allocated, now)
     conditions = with_condition(conditions, OVERLAPPING, _overlapping(name, overlaps), now)
     node, address = status.egress_node, status.egress_ip
-    if holder_gone:
+    if holder_gone or not assignment.id:
         node, address = "", ""
-        conditions = with_condition(conditions, IP_ASSIGNED, _unassigned(assignment, found), now)
+        conditions = with_condition(conditions, IP_ASSIGNED, _unassigned(assignment, told), now)
     return msgspec.structs.replace(
         status,
         egress_node=node,
@@ -68,9 +71,15 @@ def from_controller(
     )
 
 
-def _unassigned(assignment: Assignment, found: dict[str, str]) -> tuple[str, str, str] | None:
+def _unassigned(assignment: Assignment, problems: Iterable[Problem]) -> tuple[str, str, str]:
+    """Why nobody holds the address, the user's own mistake first."""
     if assignment.address is None:
-        return ("False", "AssignmentError", "Failed to assign the IP to EgressNode: there is no IP to assign")
+        causes = [problem.message for problem in problems if problem.field in _ADDRESS_FIELDS]
+        text = ": ".join(["Failed to assign the IP to EgressNode: there is no IP to assign", *causes])
+        return ("False", "AssignmentError", text)
+    found = {problem.reason: problem.message for problem in problems}
+    if not assignment.id:
+        return ("False", "NoMarkLeft", found.get("NoMarkLeft", "it has no egress id"))
     if assignment.static:
         return ("False", "IPNotFound", f"No Node with a living agent has IP {assignment.address} on an interface")
     default = "Failed to assign the IP to EgressNode: no Node available"
@@ -104,8 +113,15 @@ def _pods(pods: set[tuple[str, str]]) -> str:
     return f"{len(names)} pods ({shown}, …)" if len(names) > 3 else f"{len(names)} pods ({shown})"
 
 
-def from_holder(status: EgressStatus, node: str, address: IPAddress, now: str) -> EgressStatus:
-    """The holder's part: that the address is on its node."""
+def from_holder(status: EgressStatus, node: str, address: IPAddress, now: str, *, static: bool = False) -> EgressStatus:
+    """The holder's part: that the address is on its node.
+
+    A static address that another node holds by its own word stays with that one: whoever put it on two nodes made a
+    mistake, and two nodes that overwrite each other's word in turn would only hide it. The controller takes the word
+    of a node back when its agent is gone.
+    """
+    if static and status.egress_ip == str(address) and status.egress_node not in ("", node):
+        return status
     assigned = ("True", "Assigned", "EgressIP is successfully assigned to EgressNode")
     return msgspec.structs.replace(
         status,
