@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from sallyport.apis.antrea.config import read_configuration
 from sallyport.apis.antrea.objects import Objects
-from sallyport.apis.antrea.types import LIMIT_ANNOTATION, Egress, ExternalIPPool, IPRange
+from sallyport.apis.antrea.types import LIMIT_ANNOTATION, Egress, ExternalIPPool, IPRange, SubnetInfo
 from sallyport.apis.core import Node, ObjectMeta, Pod
 from sallyport.apis.quantity import parse_quantity
 from sallyport.model import state as model
@@ -34,7 +34,7 @@ def translate(objects: Objects) -> ClusterState:
     configuration, problems = read_configuration(objects.configmaps)
     found = list(problems)
     nodes = {item.metadata.name: _node(item, found) for item in objects.nodes}
-    clients = {client.key: client for pod in objects.pods if (client := _client(pod, found)) is not None}
+    clients = {client.key: client for pod in _decidable(objects) if (client := _client(pod, found)) is not None}
     services = [parse_network(text) for text in objects.service_networks]
     pools = _pools(objects.pools, objects.nodes, found)
     found += _node_addresses_in(pools, nodes)
@@ -84,6 +84,18 @@ def _node(node: Node, problems: list[Problem]) -> model.Node:
     )
 
 
+def _decidable(objects: Objects) -> Iterable[Pod]:
+    """Pods of which can be told whether an Egress selects them.
+
+    A pod may be heard of before its namespace, since each kind is watched by itself. Where selectors ask for labels
+    of namespaces, such a pod is no client yet: to call it free would let its first packets out by its node's address.
+    """
+    if all(item.spec.applied_to.namespace_selector is None for item in objects.egresses):
+        return objects.pods
+    known = {item.metadata.name for item in objects.namespaces}
+    return (pod for pod in objects.pods if pod.metadata.namespace in known)
+
+
 def _limit(node: Node, ref: ObjectRef, problems: list[Problem]) -> int | None:
     text = node.metadata.annotations.get(LIMIT_ANNOTATION)
     if text is None:
@@ -130,7 +142,7 @@ def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: lis
             if (part := _range(item, ref, f"spec.ipRanges[{number}]", claims, problems)) is not None
         ]
         if pool.spec.subnet_info is not None:
-            ranges = _without_subnet(ref, ranges, pool.spec.subnet_info.vlan, problems)
+            ranges = _in_subnet(ref, ranges, pool.spec.subnet_info, problems)
         translated[pool.metadata.name] = model.Pool(ref, tuple(ranges), index.matching(pool.spec.node_selector))
     return translated
 
@@ -155,13 +167,26 @@ def _is_linux(node: Node) -> bool:
     return node.metadata.labels.get("kubernetes.io/os", "linux") == "linux"
 
 
-def _without_subnet(
-    ref: ObjectRef, ranges: list[AddressRange], vlan: int, problems: list[Problem]
+def _in_subnet(
+    ref: ObjectRef, ranges: list[AddressRange], subnet: SubnetInfo, problems: list[Problem]
 ) -> list[AddressRange]:
-    """Nothing is handed out of a tagged subnet yet: its addresses would be announced on the wrong network."""
-    effect = "its addresses are not handed out" if vlan else "its addresses are held on the nodes' own network"
+    """Nothing is handed out of a tagged subnet yet: its addresses would be announced on the wrong network. Of an
+    untagged one, everything but the address of its router."""
+    effect = "its addresses are not handed out" if subnet.vlan else "its addresses are held on the nodes' own network"
     problems.append(Problem(ref, UNSUPPORTED, f"subnetInfo is not supported yet; {effect}", "spec.subnetInfo"))
-    return [] if vlan else ranges
+    if subnet.vlan:
+        return []
+    (router,) = _parsed(subnet.gateway, ref, "spec.subnetInfo.gateway", problems) or (None,)
+    return ranges if router is None else [part for item in ranges for part in _around(router, item)]
+
+
+def _around(address: IPAddress, part: AddressRange) -> list[AddressRange]:
+    """What is left of a range below and above an address."""
+    if address not in part:
+        return [part]
+    make, first, last, hole = type(part.first), int(part.first), int(part.last), int(address)
+    pieces = [(first, hole - 1), (hole + 1, last)]
+    return [AddressRange(make(low), make(high)) for low, high in pieces if low <= high]
 
 
 def parse_range(item: IPRange) -> AddressRange:
