@@ -103,9 +103,11 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watches.run())
             group.create_task(self._events.run())
-            group.create_task(self._heartbeat())
             await self._watches.synced()
             log.info("agent.synced", node=self._node)
+            await self.sync()
+            # Only now may others count on this node: it is programmed, and its BFD may be heard.
+            group.create_task(self._heartbeat())
             group.create_task(self._renewing())
             group.create_task(self._watching_peers())
             while True:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,14 +39,7 @@ async def run_controller(kubeconfig: str | None, identity: str) -> None:
     async with Client(load(kubeconfig)) as client:
         elector = Elector(client, NAMESPACE, "sallyport-controller", identity)
 
-        async def lead() -> None:
-            await Controller(client, Settings(), now).run()
-
-        await until_told(_led(elector, lead))
-
-
-async def _led(elector: Elector, lead: Callable[[], Awaitable[None]]) -> None:
-    raise NotImplementedError
+        await until_told(elector.run(Controller(client, Settings(), now).run))
 
 
 async def run_agent(kubeconfig: str | None, node: str, runtime_dir: Path, service_networks: tuple[str, ...]) -> None:

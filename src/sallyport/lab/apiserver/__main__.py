@@ -26,14 +26,20 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on; 0 takes a free one")
     parser.add_argument("--crds", type=Path, help="directory of CustomResourceDefinitions to serve from the start")
+    parser.add_argument("--fd", type=int, action="append", default=[], help="listening socket to take over")
     parser.add_argument("--port-file", type=Path, help="write the port here once it listens")
     arguments = parser.parse_args()
-    family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
-    listening = socket.create_server((arguments.host, arguments.port), family=family)
+    inherited = [socket.socket(fileno=number) for number in arguments.fd]
+    listening = inherited or [_listen(arguments.host, arguments.port)]
     server = Server(list(read_crds(arguments.crds)) if arguments.crds else [])
     if arguments.port_file:
-        arguments.port_file.write_text(str(listening.getsockname()[1]))
-    server.run([listening])
+        arguments.port_file.write_text(str(listening[0].getsockname()[1]))
+    server.run(listening)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
 
 
 if __name__ == "__main__":

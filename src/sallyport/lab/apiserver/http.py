@@ -15,6 +15,7 @@ import yaml
 from aiohttp import web
 
 from sallyport.lab.apiserver import discovery, openapi, protobuf, table
+from sallyport.lab.apiserver.admission import reviewer
 from sallyport.lab.apiserver.errors import Object, StatusError, bad_request, not_found, unsupported
 from sallyport.lab.apiserver.kinds import CRD_GROUP, Registry, Resource
 from sallyport.lab.apiserver.lifecycle import Lifecycle
@@ -57,6 +58,7 @@ class Server:
         self.registry = Registry()
         self.store = Store(history)
         self.rest = Rest(self.registry, self.store, source or system_source())
+        self.rest.review = reviewer(self.store)
         self.lifecycle = Lifecycle(self.rest)
         self._bookmark_every = bookmark_every
         self._watches: set[asyncio.Task[Any]] = set()

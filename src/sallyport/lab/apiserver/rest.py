@@ -9,6 +9,7 @@ from sallyport.lab.apiserver import apply, defaults, events, metadata, patch, sc
 from sallyport.lab.apiserver.errors import (
     Cause,
     Object,
+    StatusError,
     already_exists,
     bad_request,
     conflict,
@@ -25,6 +26,9 @@ MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+VALIDATOR = "validate.sallyport.io"
+Review = Callable[[str, str, Object, Object | None], list[str]]
+"""Group, kind, new object, the one it replaces (None: created) to refusals in words, none for "accepted"."""
 _CONDITIONAL = (CRDS, "leases.coordination.k8s.io")  # built-in kinds that refuse a PUT without a resourceVersion
 
 
@@ -47,6 +51,7 @@ class Rest:
         self.registry = registry
         self.store = store
         self.source = source
+        self.review: Review | None = None
 
     def key(self, resource: Resource, namespace: str, name: str) -> Key:
         """The store's key of an object."""
@@ -144,6 +149,15 @@ class Rest:
         if causes:
             raise invalid(resource.group, resource.kind, name, causes)
         metadata.tidy(new["metadata"])
+        if options.subresource == "":
+            self._review(resource, new, old)
+
+    def _review(self, resource: Resource, new: Object, old: Object | None) -> None:
+        """Ask the validator as an admission webhook is asked; what it refuses is 400, in a webhook's words."""
+        faults = self.review(resource.group, resource.kind, new, old) if self.review else []
+        if faults:
+            text = f'admission webhook "{VALIDATOR}" denied the request: ' + "; ".join(faults)
+            raise StatusError(400, "BadRequest", text)
 
     def update(self, resource: Resource, namespace: str, name: str, obj: Any, options: Options) -> Object:
         """Replace an object, or its status. Raises 404, 409 for an old resourceVersion, 422."""

@@ -1,0 +1,27 @@
+"""The commands put together."""
+
+from importlib.metadata import entry_points
+
+import typer
+
+from sallyport.cli import agent, check, controller
+
+PLUGINS = "sallyport.commands"
+"""Entry points of this group are commands too: so `lab`, which stands above this package, is found but not imported."""
+
+
+def build() -> typer.Typer:
+    """The program with all of its commands."""
+    app = typer.Typer(
+        help="Egress control for Kubernetes: which node, which source IP and which network pods leave by.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command("check")(check.check)
+    app.command("controller")(controller.controller)
+    app.command("agent")(agent.agent)
+    for plugin in sorted(entry_points(group=PLUGINS), key=lambda item: item.name):
+        app.add_typer(plugin.load(), name=plugin.name)
+    return app

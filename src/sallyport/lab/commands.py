@@ -1,0 +1,221 @@
+"""`sallyport lab`: a cluster on one machine, out of network namespaces.
+
+Imports that are heavy stand inside of the commands: every `sallyport` command loads this module to list them.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from sallyport.drivers.command import DriverError
+from sallyport.drivers.requirements import require
+from sallyport.lab import names, namespaces
+from sallyport.lab.record import Record, labs
+
+app = typer.Typer(
+    help="A whole cluster on this machine: nodes, pods, routers and outside hosts as network namespaces.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[
+    str,
+    typer.Option("--name", "-n", envvar="SALLYPORT_LAB", help="Which lab, where several run."),
+]
+TOOLS = ("ip", "nft", "bird")
+
+
+def _fail(command: str, message: str) -> typer.Exit:
+    for line in message.splitlines():
+        typer.echo(f"sallyport lab {command}: {line}", err=True)
+    return typer.Exit(2)
+
+
+def _record(command: str, name: str) -> Record:
+    """The lab that is meant. Exits with 2 when that is not clear."""
+    found = labs()
+    if name:
+        chosen = [record for record in found if record.lab == name]
+        if not chosen:
+            raise _fail(command, f"there is no lab {name}; `sallyport lab up` makes one")
+        return chosen[0]
+    if not found:
+        raise _fail(command, "no lab is up; `sallyport lab up` makes one")
+    if len(found) > 1:
+        listed = ", ".join(record.lab for record in found)
+        raise _fail(command, f"several labs are up ({listed}); say which with --name")
+    return found[0]
+
+
+@app.command()
+def up(
+    topology: Annotated[str, typer.Argument(help="A topology file, or the name of one that is shipped.")] = "default",
+    name: Annotated[str, typer.Option("--name", "-n", help="The lab's name; the topology's own if not given.")] = "",
+) -> None:
+    """Build a lab and leave it running in the background.
+
+    Prints its progress, then the path of a kubeconfig:
+
+        export KUBECONFIG=$(sallyport lab up)
+        kubectl get nodes
+
+    Shipped topologies: default (3 nodes, both families), seed (6 nodes), ipv4, ipv6, two-nodes. Several labs can be up
+    at once under different names. Exit status: 0 up, 1 it failed to come up, 2 nothing was tried.
+    """
+    from sallyport.lab.topology_file import TopologyError, find, parse
+
+    try:
+        text, source = find(topology)
+        parsed = parse(text, source)
+        require(*TOOLS)
+    except (TopologyError, DriverError, OSError) as error:
+        raise _fail("up", str(error)) from None
+    lab = name or parsed.name
+    if not lab.replace("-", "").isalnum() or lab != lab.lower() or len(lab) > 16:
+        raise _fail("up", f"{lab!r} cannot be a lab's name: at most 16 of a-z, 0-9 and -")
+    record = Record(lab)
+    if record.directory.exists():
+        raise _fail("up", f"lab {lab} is there already; `sallyport lab down --name {lab}` removes it")
+    if namespaces.existing(names.prefix(lab)):
+        raise _fail("up", f"namespaces beginning with {names.prefix(lab)} are there already, and no lab is recorded")
+    record.create()
+    record.topology.write_text(text)
+    _start_supervisor(record)
+    if not _show_progress(record):
+        raise typer.Exit(1)
+    typer.echo(record.kubeconfig)
+
+
+def _start_supervisor(record: Record) -> None:
+    output = record.log("supervisor")
+    with output.open("ab") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sallyport.lab.supervisor", str(record.directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            cwd="/",
+        )
+    record.note("supervisor", child.pid)
+
+
+def _show_progress(record: Record) -> bool:
+    """Follow the supervisor's progress to its end on standard error; whether the lab is up."""
+    began, shown = time.monotonic(), 0
+    child = record.child("supervisor")
+    while True:
+        alive = child is not None and child.alive
+        lines = record.progress.read_text().splitlines() if record.progress.exists() else []
+        for line in lines[shown:]:
+            typer.echo(f"{time.monotonic() - began:5.1f} s  {line}", err=True)
+        shown = len(lines)
+        if lines and lines[-1] == "ready":
+            return True
+        if lines and lines[-1].startswith("failed: "):
+            typer.echo(f"logs are in {record.directory / 'logs'}; `sallyport lab down` removes what was made", err=True)
+            return False
+        if not alive:
+            typer.echo(f"the supervisor ended; its log is {record.log('supervisor')}", err=True)
+            return False
+        time.sleep(0.05)
+
+
+@app.command()
+def down(
+    name: Name = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every lab of this machine.")] = False,
+) -> None:
+    """Remove a lab: exactly what `up` made, also after a crash. Removing what is not there is no error."""
+    from sallyport.lab.supervisor import take_down
+
+    try:
+        require("ip")
+        chosen = labs() if everything or not labs() else [_record("down", name)]
+        for record in chosen:
+            take_down(record)
+            typer.echo(f"lab {record.lab} is gone", err=True)
+    except DriverError as error:
+        raise _fail("down", str(error)) from None
+
+
+@app.command()
+def status(name: Name = "") -> None:
+    """Show the machines of a lab, which of its processes run, and the path of its kubeconfig."""
+    from sallyport.lab.show import status_table
+
+    typer.echo(status_table(_record("status", name)))
+
+
+@app.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def execute(
+    where: Annotated[str, typer.Argument(help="A node, router or outside host, or a pod as NAMESPACE/NAME.")],
+    command: Annotated[list[str], typer.Argument(help="Command and arguments, after --.")],
+    name: Name = "",
+) -> None:
+    """Run a command on a machine or in a pod of the lab; its exit status is this command's.
+
+    sallyport lab exec prod/web-1 -- python3 -m sallyport.lab.ask http 203.0.113.10
+    sallyport lab exec node-1 -- ip rule
+    """
+    record = _record("exec", name)
+    parts = where.removeprefix("pod/").split("/")
+    space = (
+        names.namespace(record.lab, where) if len(parts) == 1 else names.pod_namespace(record.lab, (parts[0], parts[1]))
+    )
+    if space not in namespaces.existing(names.prefix(record.lab)):
+        raise _fail("exec", f"{where} is no running machine or pod of lab {record.lab}; see `sallyport lab status`")
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    ip = shutil.which("ip", path=path) or "ip"
+    argv = namespaces.command(space, command[1:] if command[0] == "--" else command)
+    os.execve(ip, argv, {**os.environ, "PATH": path, "KUBECONFIG": str(record.inner_kubeconfig)})
+
+
+@app.command(name="power-off")
+def power_off(node: str, name: Name = "") -> None:
+    """Pull the plug of a node: its links, processes and pods are gone at once, and so is all that its kernel held."""
+    _ask("power-off", [node], name)
+
+
+@app.command(name="power-on")
+def power_on(node: str, name: Name = "") -> None:
+    """Start a node again, with an empty kernel; its pods are run anew."""
+    _ask("power-on", [node], name)
+
+
+@app.command()
+def cut(left: str, right: str, name: Name = "") -> None:
+    """Let no frame pass between two machines on the subnets that join them; each still reaches all others."""
+    _ask("cut", [left, right], name)
+
+
+@app.command()
+def heal(left: str, right: str, name: Name = "") -> None:
+    """Undo a cut."""
+    _ask("heal", [left, right], name)
+
+
+def _ask(action: str, arguments: list[str], name: str) -> None:
+    record = _record(action, name)
+    request = {"do": action, "names": arguments}
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(60)
+            link.connect(str(record.socket))
+            link.sendall(msgspec.json.encode(request) + b"\n")
+            with link.makefile("rb") as file:
+                answer = msgspec.json.decode(file.readline())
+    except OSError as error:
+        raise _fail(
+            action, f"lab {record.lab} does not answer ({error.strerror}); `sallyport lab down` removes it"
+        ) from None
+    if answer["error"]:
+        raise _fail(action, answer["error"])

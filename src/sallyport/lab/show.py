@@ -1,0 +1,60 @@
+"""A lab at a glance: its machines, its processes, its kubeconfig."""
+
+import io
+
+from rich.console import Console
+from rich.table import Table
+
+from sallyport.lab import names, namespaces
+from sallyport.lab.record import Record
+from sallyport.lab.topology import Machine, NodeMachine, Topology
+from sallyport.lab.topology_file import parse
+
+
+def status_table(record: Record) -> str:
+    """Text for a terminal."""
+    topology = parse(record.topology.read_text(), str(record.topology))
+    alive = {child.name: child.pid for child in record.noted() if child.alive}
+    spaces = set(namespaces.existing(names.prefix(record.lab)))
+    table = Table(box=None, pad_edge=False, header_style="")
+    for column in ("NAME", "ROLE", "STATE", "ADDRESSES", "PROCESS"):
+        table.add_column(column, no_wrap=column != "ADDRESSES")
+    for machine in topology.machines():
+        up = names.namespace(record.lab, machine.name) in spaces
+        table.add_row(
+            machine.name,
+            _role(topology, machine),
+            "on" if up else "off",
+            ", ".join(str(item.address) for item in machine.attachments),
+            _process(topology, machine, alive),
+        )
+    pods = sorted(space for space in spaces if space.startswith(names.prefix(record.lab) + "pod."))
+    text = io.StringIO()
+    console = Console(file=text, width=160)
+    state = "up" if "supervisor" in alive else "crashed: `sallyport lab down` removes it"
+    console.print(f"lab {record.lab}: {state}, {len(pods)} pods", highlight=False)
+    console.print(f"export KUBECONFIG={record.kubeconfig}", highlight=False, soft_wrap=True)
+    console.print(table)
+    return text.getvalue().rstrip()
+
+
+def _role(topology: Topology, machine: Machine) -> str:
+    if machine is topology.control:
+        return "control plane"
+    if isinstance(machine, NodeMachine):
+        return "node"
+    return "router" if machine in topology.routers else "outside host"
+
+
+def _process(topology: Topology, machine: Machine, alive: dict[str, int]) -> str:
+    if machine is topology.control:
+        wanted = ["apiserver", "controller"]
+    elif isinstance(machine, NodeMachine):
+        wanted = [f"agent-{machine.name}"]
+    elif machine in topology.hosts:
+        wanted = [f"host-{machine.name}"]
+    else:
+        return ""
+    return ", ".join(
+        f"{name.split('-')[0]} {alive[name]}" if name in alive else f"{name} not running" for name in wanted
+    )

@@ -1,0 +1,360 @@
+"""`python -m sallyport.lab.supervisor DIRECTORY`: builds a lab, runs its processes, and obeys power and cut commands.
+
+It is no part of the product: what it starts on each node is, unchanged, the product's own agent.
+"""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import structlog
+import yaml
+
+from sallyport.apis.antrea.crds import DEFINITIONS
+from sallyport.apis.core import LEASES, NODES
+from sallyport.apis.crd import render
+from sallyport.drivers.command import DriverError
+from sallyport.kube.client import Client
+from sallyport.kube.credentials import load
+from sallyport.kube.errors import ApiError
+from sallyport.lab import names, namespaces, wiring
+from sallyport.lab.children import Kept
+from sallyport.lab.kubelet import Kubelet
+from sallyport.lab.podnet import PodNetwork
+from sallyport.lab.record import Child, Record, end, started
+from sallyport.lab.topology import Machine, NodeMachine, Topology
+from sallyport.lab.topology_file import parse
+from sallyport.processes.controller import LEASE_PREFIX
+from sallyport.processes.observe import configure_logging
+from sallyport.processes.settings import NAMESPACE
+
+log = structlog.get_logger(__name__)
+
+API_PORT = 6443
+READY_TIMEOUT = 60.0
+POLL = 0.05
+
+
+class Request(msgspec.Struct):
+    """What a `sallyport lab` command asks of the supervisor: `do` is power-off, power-on, cut or heal."""
+
+    do: str
+    names: list[str]
+
+
+class Answer(msgspec.Struct):
+    """`error` is "" when it was done."""
+
+    error: str = ""
+
+
+class Supervisor:
+    """One lab, from its first namespace to the end of this process."""
+
+    def __init__(self, record: Record, topology: Topology) -> None:
+        self._record, self._topology = record, topology
+        self._agents: dict[str, Kept] = {}
+        self._others: list[Kept] = []
+        self._kubelet: Kubelet | None = None
+        self._power = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Come up, then serve until cancelled."""
+        lab = self._topology.name
+        self._tell(f"{len(list(self._topology.machines()))} machines: namespaces, links and routes")
+        machines = [wiring.machine(self._topology, item) for item in self._topology.machines()]
+        await asyncio.to_thread(namespaces.build, [wiring.wire(self._topology), *machines])
+        self._tell("API server")
+        await self._start_api()
+        async with Client(load(str(self._record.kubeconfig))) as client:
+            await _until(lambda: _answers(client), "the API server does not answer")
+            self._tell(f"{len(self._topology.nodes)} nodes, {len(self._topology.hosts)} outside hosts, controller")
+            await self._register(client)
+            await self._start_hosts()
+            await self._start_controller()
+            for node in self._topology.nodes:
+                await self._start_agent(node)
+            network = PodNetwork(lab)
+            self._kubelet = Kubelet(client, self._topology, self._record, network, lambda: datetime.now(UTC))
+            server = await asyncio.start_unix_server(self._serve, path=self._record.socket)
+            async with server, asyncio.TaskGroup() as group:
+                group.create_task(self._kubelet.run())
+                await self._await_agents(client)
+                self._tell("ready")
+
+    def _tell(self, line: str) -> None:
+        with self._record.progress.open("a") as file:
+            file.write(line + "\n")
+
+    async def _start_api(self) -> None:
+        """One server that listens inside of the lab and, for kubectl, on this machine's loopback."""
+        lab, directory = self._topology.name, self._record.directory / "crds"
+        directory.mkdir(exist_ok=True)
+        for definition in DEFINITIONS:
+            text = yaml.safe_dump(render(definition))
+            (directory / f"{definition.resource.plural}.yaml").write_text(text)
+        control = names.namespace(lab, self._topology.control.name)
+        inner = namespaces.listening(control, API_PORT)
+        outer = namespaces.loopback()
+        port = outer.getsockname()[1]
+        argv = [sys.executable, "-m", "sallyport.lab.apiserver", "--crds", str(directory)]
+        for item in (outer, inner):
+            os.set_inheritable(item.fileno(), True)
+            argv += ["--fd", str(item.fileno())]
+        fds = (outer.fileno(), inner.fileno())
+        await self._keep("apiserver", argv, pass_fds=fds)
+        inside = next(item.address for item in self._topology.control.attachments)
+        host = f"[{inside}]" if inside.version == 6 else str(inside)
+        _write_kubeconfig(self._record.kubeconfig, lab, f"http://127.0.0.1:{port}")
+        _write_kubeconfig(self._record.inner_kubeconfig, lab, f"http://{host}:{API_PORT}")
+
+    async def _keep(
+        self, name: str, argv: list[str], env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+    ) -> Kept:
+        kept = Kept(name, argv, self._record.log(name), env or {}, self._record.note, pass_fds=pass_fds)
+        await kept.start()
+        self._others.append(kept)
+        return kept
+
+    async def _register(self, client: Client) -> None:
+        for node in self._topology.nodes:
+            await client.create(NODES, node_object(node))
+
+    async def _start_hosts(self) -> None:
+        for host in self._topology.hosts:
+            argv = [sys.executable, "-m", "sallyport.lab.outside", "--log", str(self._record.seen(host.name))]
+            await self._keep(f"host-{host.name}", self._within(host, argv), {"SALLYPORT_HOST": host.name})
+
+    async def _start_controller(self) -> None:
+        argv = [sys.executable, "-m", "sallyport.cli", "controller", "--identity", "lab"]
+        env = {"SALLYPORT_KUBECONFIG": str(self._record.inner_kubeconfig)}
+        await self._keep("controller", self._within(self._topology.control, argv), env)
+
+    async def _start_agent(self, node: NodeMachine) -> None:
+        argv = [sys.executable, "-m", "sallyport.cli", "agent", "--node", node.name]
+        runtime = self._record.runtime(node.name)
+        runtime.mkdir(parents=True, exist_ok=True)
+        env = {
+            "SALLYPORT_KUBECONFIG": str(self._record.inner_kubeconfig),
+            "SALLYPORT_RUNTIME_DIR": str(runtime),
+            "SALLYPORT_SERVICE_CIDRS": ",".join(str(network) for network in self._topology.service_networks),
+        }
+        name = f"agent-{node.name}"
+        kept = Kept(name, self._within(node, argv), self._record.log(name), env, self._record.note)
+        await kept.start()
+        self._agents[node.name] = kept
+
+    def _within(self, machine: Machine, argv: list[str]) -> list[str]:
+        return namespaces.command(names.namespace(self._topology.name, machine.name), argv)
+
+    async def _await_agents(self, client: Client) -> None:
+        """An agent writes its lease once it has programmed its node."""
+        wanted = {f"{LEASE_PREFIX}{node.name}" for node in self._topology.nodes}
+
+        async def all_there() -> bool:
+            page = await client.list_page(LEASES, NAMESPACE)
+            return wanted <= {lease.metadata.name for lease in page.items}
+
+        self._tell(f"{len(wanted)} agents")
+        await _until(all_there, "not all agents came up")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer, each a JSON line."""
+        try:
+            request = msgspec.json.decode(await reader.readline(), type=Request)
+            async with self._power:
+                await self._do(request)
+            answer = Answer()
+        except (msgspec.DecodeError, DriverError, ApiError, OSError) as error:
+            answer = Answer(error=str(error))
+        writer.write(msgspec.json.encode(answer) + b"\n")
+        await writer.drain()
+        writer.close()
+
+    async def _do(self, request: Request) -> None:
+        actions: dict[str, Callable[..., Awaitable[None]]] = {
+            "power-off": self._power_off,
+            "power-on": self._power_on,
+            "cut": self._cut,
+            "heal": self._heal,
+        }
+        await actions[request.do](*request.names)
+
+    def _node(self, name: str) -> NodeMachine:
+        machine = self._topology.machine(name)
+        if not isinstance(machine, NodeMachine):
+            raise DriverError(f"{name} is not a node of this lab: {', '.join(n.name for n in self._topology.nodes)}")
+        return machine
+
+    async def _power_off(self, name: str) -> None:
+        """As when the plug is pulled: links down first, then nobody is asked to end."""
+        node = self._node(name)
+        kept = self._agents.pop(name, None)
+        if kept is None:
+            raise DriverError(f"{name} is off already")
+        space = names.namespace(self._topology.name, name)
+        ends = [names.port(name, index) for index in range(len(node.subnets()))]
+        await asyncio.to_thread(namespaces.unplug, names.wire_namespace(self._topology.name), ends)
+        (self._record.powered_off / name).touch()
+        await kept.stop(kill=True)
+        if self._kubelet is not None:
+            await self._kubelet.power_off(name)
+        await asyncio.to_thread(namespaces.destroy, [space])
+        await self._set_ready(name, "Unknown")
+
+    async def _power_on(self, name: str) -> None:
+        node = self._node(name)
+        if name in self._agents:
+            raise DriverError(f"{name} is on already")
+        await asyncio.to_thread(namespaces.add, wiring.machine(self._topology, node))
+        (self._record.powered_off / name).unlink(missing_ok=True)
+        for path in self._record.runtime(name).glob("*"):
+            path.unlink()  # /run is empty after a start
+        await self._start_agent(node)
+        if self._kubelet is not None:
+            self._kubelet.power_on(name)
+        await self._set_ready(name, "True")
+
+    async def _set_ready(self, name: str, status: str) -> None:
+        """What the node controller of a cluster does, at once instead of after its 40 s."""
+        async with Client(load(str(self._record.kubeconfig))) as client:
+            body = {"status": {"conditions": [_ready(status)]}}
+            await client.patch(NODES, name, body, subresource="status")
+
+    async def _cut(self, left: str, right: str) -> None:
+        await self._pairs("add", left, right)
+
+    async def _heal(self, left: str, right: str) -> None:
+        await self._pairs("delete", left, right)
+
+    async def _pairs(self, verb: str, left: str, right: str) -> None:
+        for name in (left, right):
+            if self._topology.machine(name) is None:
+                raise DriverError(f"{name} is not a machine of this lab")
+        pairs = wiring.cut_pairs(self._topology, left, right)
+        if not pairs:
+            raise DriverError(f"no subnet joins {left} and {right}")
+        members = ", ".join(f'"{first}" . "{second}"' for first, second in pairs)
+        text = f"{verb} element bridge {wiring.CUT_TABLE} pairs {{ {members} }}\n"
+        wire = names.wire_namespace(self._topology.name)
+        try:
+            await asyncio.to_thread(namespaces.nft, wire, text)
+        except DriverError:
+            if verb == "add":
+                raise
+            raise DriverError(f"{left} and {right} are not cut") from None
+
+    async def stop(self) -> None:
+        """End what runs, agents first; namespaces are removed by `lab down`."""
+        await asyncio.gather(*(kept.stop() for kept in self._agents.values()))
+        for kept in reversed(self._others):
+            await kept.stop()
+
+
+def node_object(node: NodeMachine) -> dict[str, object]:
+    """The Node as a kubelet would register it."""
+    addresses = [{"type": "InternalIP", "address": str(item.address)} for item in node.attachments]
+    networks = [str(network) for network in node.pod_networks]
+    labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", **node.labels}
+    return {
+        "metadata": {"name": node.name, "labels": labels, "annotations": dict(node.annotations)},
+        "spec": {"podCIDR": networks[0] if networks else "", "podCIDRs": networks},
+        "status": {
+            "addresses": [*addresses, {"type": "Hostname", "address": node.name}],
+            "conditions": [_ready("True")],
+            "nodeInfo": {"operatingSystem": "linux", "kernelVersion": os.uname().release, "kubeletVersion": "lab"},
+        },
+    }
+
+
+def _ready(status: str) -> dict[str, object]:
+    reason = "KubeletReady" if status == "True" else "NodeStatusUnknown"
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": "Ready", "status": status, "reason": reason, "lastTransitionTime": stamp}
+
+
+def _write_kubeconfig(path: Path, lab: str, server: str) -> None:
+    name = f"sallyport-lab-{lab}"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": name,
+                "clusters": [{"name": name, "cluster": {"server": server}}],
+                "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+                "users": [{"name": name, "user": {}}],
+            },
+            sort_keys=False,
+        )
+    )
+
+
+async def _answers(client: Client) -> bool:
+    try:
+        await client.request("GET", "/readyz")
+    except ApiError:
+        return False
+    return True
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], failure: str) -> None:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT):
+            while not await condition():  # noqa: ASYNC110  (another process is asked, which sets no event)
+                await asyncio.sleep(POLL)
+    except TimeoutError:
+        raise DriverError(f"{failure} within {READY_TIMEOUT:g} s") from None
+
+
+async def _main(record: Record) -> int:
+    if sys.version_info < (3, 12):
+        watcher = asyncio.PidfdChildWatcher()  # the default of these versions needs a thread for each child
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
+    topology = dataclasses.replace(parse(record.topology.read_text(), str(record.topology)), name=record.lab)
+    supervisor = Supervisor(record, topology)
+    task = asyncio.ensure_future(supervisor.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return 0
+    except (DriverError, ApiError, OSError) as error:
+        with record.progress.open("a") as file:
+            file.write(f"failed: {error}\n")
+        log.exception("lab.failed")
+        return 1
+    finally:
+        await supervisor.stop()
+    return 0
+
+
+def main() -> None:
+    """Be the supervisor of the lab whose directory is given."""
+    configure_logging()
+    directory = Path(sys.argv[1])
+    record = Record(directory.name, directory.parent)
+    raise SystemExit(asyncio.run(_main(record)))
+
+
+def take_down(record: Record) -> None:
+    """End every process of a lab and remove every namespace, also when its supervisor has crashed."""
+    own = started(os.getpid())
+    end([child for child in record.noted() if child.name == "supervisor"])
+    end([child for child in record.noted() if child.started != own])
+    spaces = namespaces.existing(names.prefix(record.lab))
+    end(Child(pid, started(pid) or 0) for pid in namespaces.members(spaces))
+    namespaces.remove(spaces)
+    record.erase()
+
+
+if __name__ == "__main__":
+    main()
