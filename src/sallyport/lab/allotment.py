@@ -24,11 +24,11 @@ class Allotment:
 
     reading: Reading
     subnets: list[Subnet] = field(default_factory=list)
+    doubtful: bool = False
+    """A subnet could not be read whole, so nothing is said of an address that lies on none."""
     _machines: dict[str, str] = field(default_factory=lambda: {CONTROL: "the control plane's machine"})
     _networks: Claims = field(default_factory=Claims)
     _addresses: dict[tuple[str, IPAddress], str] = field(default_factory=dict)
-    _doubtful: bool = False
-    """A subnet could not be read whole, so nothing is said of an address that lies on none."""
 
     # Names
 
@@ -59,7 +59,7 @@ class Allotment:
         elif part is not None and name and any(subnet.name == name for subnet in self.subnets):
             self.reading.note(part, f"{name} is the name of another subnet or outside network")
         networks = self.networks(fields.get("networks"))
-        self._doubtful |= len(self.reading.faults) > before
+        self.doubtful |= len(self.reading.faults) > before
         self.subnets.append(Subnet(name, tuple(network for _, network in networks), outside))
         return self.subnets[-1], networks
 
@@ -150,7 +150,7 @@ class Allotment:
         if fits:
             choice = f"write {{address: {address}, on: {fits[0]}}} or name another"
             self.reading.note(part, f"{address} lies on {' and '.join(fits)}: {choice}")
-        elif not self._doubtful and allowed:
+        elif not self.doubtful and allowed:
             self.reading.note(part, f"{address} lies on none of: {', '.join(allowed)}")
 
     def _take(

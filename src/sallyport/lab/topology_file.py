@@ -172,19 +172,20 @@ class _Draft:
     def _control(self, part: Part | None, first: Part | None, underlay: Sequence[Subnet]) -> tuple[Attachment, ...]:
         """The control plane's addresses; without a part of its own, free ones of the first subnet."""
         if part is None:
-            rows = [self.allotment.free(underlay[0], CONTROL)] if underlay else []
+            found = self.allotment.free(underlay[0], CONTROL) if underlay else []
+            complete = bool(underlay) and not self.allotment.doubtful
         else:
             parts = self.reading.items(self.reading.fields(part, ("addresses",)).get("addresses"), least=1)
             rows = [self.allotment.place(item, underlay, [CONTROL]) for item in parts]
-        found = tuple(item for row in rows for item in row)
+            found = [item for row in rows for item in row]
+            complete = bool(rows) and all(rows)
+        # The API server tells the cluster one address of its own, of the first service network's family.
+        family = self.families[0] if self.families else None
         where = part or first
-        if where is not None and all(rows) and self.families:
-            # The API server tells the cluster one address of its own, of the first service network's family.
-            family = self.families[0]
-            if not any(item.address.version == family for item in found):
-                reason = f"there is no IPv{family} address for the control plane"
-                self.reading.note(where, f"{reason}, and the first service network is IPv{family}")
-        return found
+        if where and complete and family and not any(item.address.version == family for item in found):
+            reason = f"there is no IPv{family} address for the control plane"
+            self.reading.note(where, f"{reason}, and the first service network is IPv{family}")
+        return tuple(found)
 
     # Nodes
 
