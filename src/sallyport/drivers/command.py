@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+_LAST_LINE = "end"
+"""No command of any tool, so it fails in every batch that got as far as its last line."""
+
 
 class DriverError(Exception):
     """A tool is missing, may not act, or answered with something that cannot be read; one line."""
@@ -16,6 +19,8 @@ def run(argv: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]
         return subprocess.run(argv, input=text, capture_output=True, text=True, check=False, timeout=60)
     except FileNotFoundError as error:
         raise DriverError(f"{argv[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise DriverError(f"{argv[0]} does not end") from error
 
 
 def query(argv: Sequence[str]) -> list[dict[str, object]]:
@@ -29,18 +34,35 @@ def query(argv: Sequence[str]) -> list[dict[str, object]]:
 
 
 def batch(tool: str, lines: Sequence[str], *, forgiven: Sequence[str] = ()) -> list[str]:
-    """Failures of a batch that goes on after each; those whose text contains one of `forgiven` are none."""
+    """Failures of a batch that goes on after each; those whose text contains one of `forgiven` are none.
+
+    A line that cannot be parsed ends the tool at once and untold. What came before it is then done again along with
+    the rest, in halves, until the line is found: every line that we write may be repeated.
+    """
     if not lines:
         return []
-    done = run([*tool.split(), "-force", "-batch", "-"], "\n".join(lines) + "\n")
-    failures: list[str] = []
+    done = run([*tool.split(), "-force", "-batch", "-"], "\n".join([*lines, _LAST_LINE]) + "\n")
+    failed = _failed(done.stderr)
+    if len(lines) + 1 in failed:
+        return [
+            f"{tool} {lines[number - 1]}: {message or 'refused'}"
+            for number, message in failed.items()
+            if number <= len(lines) and not any(word in message for word in forgiven)
+        ]
+    if len(lines) == 1:
+        return [f"{tool} {lines[0]}: {done.stderr.strip() or 'cannot be parsed'}"]
+    middle = len(lines) // 2
+    return batch(tool, lines[:middle], forgiven=forgiven) + batch(tool, lines[middle:], forgiven=forgiven)
+
+
+def _failed(errors: str) -> dict[int, str]:
+    """What was said about each line that failed, by its number from 1."""
+    failed: dict[int, str] = {}
     message = ""
-    for line in done.stderr.splitlines():
+    for line in errors.splitlines():
         if line.startswith("Command failed -:"):
-            number = int(line.rpartition(":")[2])
-            if not any(word in message for word in forgiven):
-                failures.append(f"{tool} {lines[number - 1]}: {message or 'refused'}")
+            failed[int(line.rpartition(":")[2])] = message
             message = ""
-        else:
+        elif line.strip():
             message = line.strip()
-    return failures
+    return failed

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sallyport.drivers import netlink
-from sallyport.drivers.addresses import read_addresses, write_addresses
+from sallyport.drivers import links, netlink
 from sallyport.drivers.bird import Bird
 from sallyport.drivers.nftables import Tables
 from sallyport.model.kernel import KernelObject, Kind, Peer, Sysctl
@@ -28,11 +27,14 @@ class Kernel:
         settings = self._settings
         found: dict[Kind, dict[object, KernelObject]] = self.tables.read()
         held = [key[1] for key in found[Kind.EXIT_ELEMENT] if isinstance(key, tuple) and str(key[0]).startswith("held")]
+        listed = links.interfaces()
+        devices = links.read_links(listed, settings)
+        names = [str(name) for name in devices]
+        found[Kind.LINK] = dict(devices)
         found[Kind.SYSCTL] = {path: Sysctl(path, _value(path)) for path in sysctls}
-        found[Kind.LINK] = dict(netlink.read_links(settings))
-        found[Kind.ADDRESS] = dict(read_addresses(held))
-        found[Kind.NEIGHBOR] = dict(netlink.read_neighbors(settings))
-        found[Kind.FDB] = dict(netlink.read_fdb(settings))
+        found[Kind.ADDRESS] = dict(links.read_addresses(listed, held))
+        found[Kind.NEIGHBOR] = dict(netlink.read_neighbors(names))
+        found[Kind.FDB] = dict(netlink.read_fdb(names))
         found[Kind.NEXT_HOP] = dict(netlink.read_next_hops(settings))
         found[Kind.ROUTE] = dict(netlink.read_routes(settings))
         found[Kind.RULE] = dict(netlink.read_rules(settings))
@@ -50,8 +52,8 @@ class Kernel:
         settings = self._settings
         match kind:
             case Kind.LINK:
-                failures = netlink.write_links(upserts, settings, netlink.read_links(settings))
-                return failures + netlink.delete_links(deletes)
+                present = links.read_links(links.interfaces(), settings)
+                return links.write_links(upserts, present) + links.delete_links(deletes)
             case Kind.SYSCTL:
                 return [failure for item in upserts if (failure := _set(item))]
             case Kind.SKELETON:
@@ -59,7 +61,7 @@ class Kernel:
             case Kind.EXIT_ELEMENT | Kind.CLIENT_ELEMENT:
                 return self.tables.change(upserts, deletes)
             case Kind.ADDRESS:
-                return write_addresses(upserts, deletes)
+                return links.write_addresses(upserts, deletes)
             case Kind.NEIGHBOR:
                 return netlink.write_neighbors(upserts, deletes)
             case Kind.FDB:

@@ -1,7 +1,7 @@
-"""Links, neighbours, next hops, routes and rules: each kind read from the kernel and written to it.
+"""Neighbours, forwarding entries, next hops, routes and rules: each kind read from the kernel and written to it.
 
-How a freshly started agent knows what is its own: the tunnel devices by name, what is on them by the device,
-next hops, routes and rules by the protocol number (`RTPROT` space, see /etc/iproute2/rt_protos).
+How a freshly started agent knows what is its own: neighbours and forwarding entries by the tunnel device that they
+are on; next hops, routes and rules by the protocol number (`RTPROT` space, see /etc/iproute2/rt_protos).
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,57 +9,20 @@ from ipaddress import ip_address
 from typing import Any
 
 from sallyport.drivers.command import batch, query
-from sallyport.model.kernel import Fdb, KernelObject, Link, Neighbor, NextHop, Route, Rule
+from sallyport.model.kernel import Fdb, KernelObject, Neighbor, NextHop, Route, Rule
 from sallyport.model.settings import Settings
-from sallyport.model.state import Family
+from sallyport.model.state import FAMILIES, Family
 
-GONE = ("Cannot find device", "No such", "does not exist", "Cannot assign requested address")
-ONE_OF_OURS = ("4", "6")
+GONE = ("Cannot find device", "No such", "does not exist")
+"""What the tools say when something to be deleted is not there."""
+
+_NAMED_TABLES = {"default": 253, "main": 254, "local": 255}
 
 
-def read_links(settings: Settings) -> Mapping[object, KernelObject]:
+def read_neighbors(devices: Iterable[str]) -> Mapping[object, KernelObject]:
+    """Permanent entries on `devices`; multicast ones are the kernel's own."""
     found: dict[object, KernelObject] = {}
-    for outer in ONE_OF_OURS:
-        for item in query(["ip", "-d", "-j", "link", "show", "dev", settings.device_prefix + outer]):
-            info: Any = item.get("linkinfo", {})
-            data: Any = info.get("info_data", {})
-            name = str(item["ifname"])
-            local = str(data.get("local") or data.get("local6") or "")
-            complete = info.get("info_kind") == "vxlan" and data.get("gbp") and "UP" in str(item["flags"])
-            mtu = int(str(item["mtu"])) if complete else 0
-            found[name] = Link(name, int(data.get("id", 0)), int(data.get("port", 0)), local, mtu)
-    return found
-
-
-def write_links(upserts: Iterable[Link], settings: Settings, actual: Mapping[object, KernelObject]) -> list[str]:
-    failures: list[str] = []
-    for link in upserts:
-        have = actual.get(link.key)
-        lines = []
-        if have is not None and (not isinstance(have, Link) or (have.vni, have.port, have.local) != _identity(link)):
-            lines.append(f"link del {link.name}")  # these cannot be changed on a living device
-            have = None
-        if have is None:
-            lines.append(
-                f"link add {link.name} type vxlan id {link.vni} dstport {link.port} local {link.local} nolearning gbp"
-            )
-        lines.append(f"link set {link.name} mtu {link.mtu} up")
-        failures += batch("ip", lines)
-    return failures
-
-
-def _identity(link: Link) -> tuple[int, int, str]:
-    return (link.vni, link.port, link.local)
-
-
-def delete_links(links: Iterable[Link]) -> list[str]:
-    return batch("ip", [f"link del {link.name}" for link in links], forgiven=GONE)
-
-
-def read_neighbors(settings: Settings) -> Mapping[object, KernelObject]:
-    found: dict[object, KernelObject] = {}
-    for outer in ONE_OF_OURS:
-        device = settings.device_prefix + outer
+    for device in devices:
         for item in query(["ip", "-j", "neigh", "show", "dev", device, "nud", "permanent"]):
             neighbor = Neighbor(device, str(item["dst"]), str(item.get("lladdr", "")))
             if not ip_address(neighbor.address).is_multicast:
@@ -68,32 +31,32 @@ def read_neighbors(settings: Settings) -> Mapping[object, KernelObject]:
 
 
 def write_neighbors(upserts: Iterable[Neighbor], deletes: Iterable[Neighbor]) -> list[str]:
-    failures = batch(
-        "ip", [f"neigh replace {n.address} lladdr {n.lladdr} dev {n.device} nud permanent" for n in upserts]
-    )
+    """Make or replace entries, and remove entries."""
+    lines = [f"neigh replace {n.address} lladdr {n.lladdr} dev {n.device} nud permanent" for n in upserts]
+    failures = batch("ip", lines)
     return failures + batch("ip", [f"neigh del {n.address} dev {n.device}" for n in deletes], forgiven=GONE)
 
 
-def read_fdb(settings: Settings) -> Mapping[object, KernelObject]:
+def read_fdb(devices: Iterable[str]) -> Mapping[object, KernelObject]:
+    """Entries on `devices` that name an outer destination."""
     found: dict[object, KernelObject] = {}
-    for outer in ONE_OF_OURS:
-        device = settings.device_prefix + outer
+    for device in devices:
         for item in query(["bridge", "-j", "fdb", "show", "dev", device]):
-            if "dst" in item and item.get("mac") != "00:00:00:00:00:00":
+            if "dst" in item:
                 entry = Fdb(device, str(item["mac"]), str(item["dst"]))
                 found[entry.key] = entry
     return found
 
 
 def write_fdb(upserts: Iterable[Fdb], deletes: Iterable[Fdb]) -> list[str]:
-    lines = [
-        f"fdb replace {entry.lladdr} dev {entry.device} dst {entry.destination} self permanent" for entry in upserts
-    ]
+    """Make or replace entries, and remove entries."""
+    lines = [f"fdb replace {e.lladdr} dev {e.device} dst {e.destination} self permanent" for e in upserts]
     failures = batch("bridge", lines)
     return failures + batch("bridge", [f"fdb del {e.lladdr} dev {e.device} self" for e in deletes], forgiven=GONE)
 
 
 def read_next_hops(settings: Settings) -> Mapping[object, KernelObject]:
+    """Next-hop objects of our protocol number."""
     found: dict[object, KernelObject] = {}
     for item in query(["ip", "-j", "nexthop", "show", "proto", str(settings.route_protocol)]):
         hop = NextHop(int(str(item["id"])), str(item.get("gateway", "")), str(item.get("dev", "")))
@@ -102,6 +65,7 @@ def read_next_hops(settings: Settings) -> Mapping[object, KernelObject]:
 
 
 def write_next_hops(upserts: Iterable[NextHop], deletes: Iterable[NextHop], settings: Settings) -> list[str]:
+    """Make or replace next hops, and remove next hops."""
     proto = settings.route_protocol
     lines = [f"nexthop replace id {h.id} via {h.gateway} dev {h.device} onlink proto {proto}" for h in upserts]
     failures = batch("ip", lines)
@@ -109,26 +73,27 @@ def write_next_hops(upserts: Iterable[NextHop], deletes: Iterable[NextHop], sett
 
 
 def read_routes(settings: Settings) -> Mapping[object, KernelObject]:
+    """Routes of our protocol number in any table."""
     found: dict[object, KernelObject] = {}
-    families: tuple[Family, Family] = (4, 6)
-    for family in families:
-        argv = ["ip", f"-{family}", "-j", "-d", "route", "show", "table", "all", "proto", str(settings.route_protocol)]
-        for item in query(argv):
+    proto = str(settings.route_protocol)
+    for family in FAMILIES:
+        for item in query(["ip", f"-{family}", "-j", "-d", "route", "show", "table", "all", "proto", proto]):
             destination = str(item["dst"])
             if destination == "default":
                 destination = "0.0.0.0/0" if family == 4 else "::/0"
             kind: Any = item.get("type", "unicast")
             metric = int(str(item.get("metric", 0)))
-            table = int(str(item.get("table", 254)))
+            table = _table(str(item.get("table", "main")))
             route = Route(family, table, destination, metric, kind, int(str(item.get("nhid", 0))))
             found[route.key] = route
     return found
 
 
 def write_routes(upserts: Iterable[Route], deletes: Iterable[Route], settings: Settings) -> list[str]:
-    lines = [f"-{r.family} route replace {_route(r)} proto {settings.route_protocol}{_via(r)}" for r in upserts]
-    failures = _by_family(lines)
-    return failures + _by_family([f"-{r.family} route del {_route(r)}" for r in deletes], forgiven=GONE)
+    """Make or replace routes, and remove routes."""
+    proto = settings.route_protocol
+    failures = _by_family((r.family, f"route replace {_route(r)} proto {proto}{_via(r)}") for r in upserts)
+    return failures + _by_family(((r.family, f"route del {_route(r)}") for r in deletes), forgiven=GONE)
 
 
 def _route(route: Route) -> str:
@@ -140,19 +105,19 @@ def _via(route: Route) -> str:
     return f" nhid {route.next_hop}" if route.type == "unicast" else ""
 
 
-def _by_family(lines: list[str], forgiven: tuple[str, ...] = ()) -> list[str]:
+def _by_family(lines: Iterable[tuple[Family, str]], forgiven: tuple[str, ...] = ()) -> list[str]:
     """`ip -batch` takes the family as an option of the whole run, so there is one run per family."""
+    kept = list(lines)
     failures: list[str] = []
-    for family in ("-4", "-6"):
-        part = [line.removeprefix(family + " ") for line in lines if line.startswith(family)]
-        failures += batch(f"ip {family}", part, forgiven=forgiven)
+    for family in FAMILIES:
+        failures += batch(f"ip -{family}", [line for of, line in kept if of == family], forgiven=forgiven)
     return failures
 
 
 def read_rules(settings: Settings) -> Mapping[object, KernelObject]:
+    """Rules of our protocol number."""
     found: dict[object, KernelObject] = {}
-    families: tuple[Family, Family] = (4, 6)
-    for family in families:
+    for family in FAMILIES:
         for item in query(["ip", f"-{family}", "-j", "-N", "-d", "rule", "show"]):
             if str(item.get("protocol")) != str(settings.route_protocol):
                 continue
@@ -165,15 +130,15 @@ def read_rules(settings: Settings) -> Mapping[object, KernelObject]:
 
 
 def _table(text: str) -> int:
-    return {"main": 254, "local": 255, "default": 253}.get(text) or int(text)
+    return _NAMED_TABLES.get(text) or int(text)
 
 
 def write_rules(upserts: Iterable[Rule], deletes: Iterable[Rule], settings: Settings) -> list[str]:
+    """Add rules, and remove rules. There is no replacing: a rule that differs is another rule."""
     proto = settings.route_protocol
-    failures = _by_family(
-        [f"-{r.family} rule add {_rule(r)} protocol {proto}" for r in upserts], forgiven=("File exists",)
-    )
-    return failures + _by_family([f"-{r.family} rule del {_rule(r)} protocol {proto}" for r in deletes], forgiven=GONE)
+    added = [(r.family, f"rule add {_rule(r)} protocol {proto}") for r in upserts]
+    failures = _by_family(added, forgiven=("File exists",))
+    return failures + _by_family(((r.family, f"rule del {_rule(r)} protocol {proto}") for r in deletes), forgiven=GONE)
 
 
 def _rule(rule: Rule) -> str:

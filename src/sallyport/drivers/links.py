@@ -1,0 +1,103 @@
+"""Our tunnel devices, and egress IPs on interfaces: what one listing of all interfaces tells.
+
+The devices are ours by their names. The addresses are those that our table's `held` sets name: that record is
+written before an address is put on, and goes after it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sallyport.drivers.command import batch, query
+from sallyport.model.kernel import InterfaceAddress, KernelObject, Link
+from sallyport.model.settings import Settings
+from sallyport.model.state import FAMILIES
+
+ANCHOR = "192.0.0.8"
+"""The dummy address (RFC 7600) that every tunnel device carries, never used as a source. Without any IPv4 address a
+device fails even the loose check of reverse paths (kernel: net/ipv4/fib_frontend.c, `no_addr`)."""
+
+GONE = ("Cannot find device", "ddress not found", "Cannot assign requested address")
+
+Interfaces = Sequence[dict[str, Any]]
+
+
+def interfaces() -> Interfaces:
+    """Every interface of this namespace, with its addresses, as `ip` describes them."""
+    return query(["ip", "-d", "-j", "address", "show"])
+
+
+def read_links(listed: Interfaces, settings: Settings) -> Mapping[object, KernelObject]:
+    """Our devices. What is not our kind of device has a VNI of 0; one that is down or lacks its anchor, an MTU of 0."""
+    ours = {settings.device(family) for family in FAMILIES}
+    found: dict[object, KernelObject] = {}
+    for item in listed:
+        name = str(item["ifname"])
+        if name not in ours:
+            continue
+        kind: dict[str, Any] = item.get("linkinfo", {})
+        data: dict[str, Any] = kind.get("info_data", {})
+        made = kind.get("info_kind") == "vxlan" and data.get("gbp") and not data.get("learning")
+        ready = "UP" in item["flags"] and any(entry["local"] == ANCHOR for entry in _addresses(item))
+        link = Link(
+            name=name,
+            vni=int(data["id"]) if made else 0,
+            port=int(data.get("port", 0)),
+            local=str(data.get("local") or data.get("local6") or ""),
+            mtu=int(item["mtu"]) if ready else 0,
+        )
+        found[name] = link
+    return found
+
+
+def write_links(upserts: Iterable[Link], actual: Mapping[object, KernelObject]) -> list[str]:
+    """Make devices, or change those in `actual`. One whose VNI, port or kind differs has to be made anew, and takes
+    with it what was on it: the next round finds that missing."""
+    lines: list[str] = []
+    for link in upserts:
+        have = actual.get(link.key)
+        what = f"type vxlan id {link.vni} dstport {link.port} local {link.local}"
+        if isinstance(have, Link) and (have.vni, have.port) == (link.vni, link.port):
+            lines.append(f"link set dev {link.name} {what}")
+        else:
+            if have is not None:
+                lines.append(f"link del dev {link.name}")
+            lines.append(f"link add dev {link.name} {what} nolearning gbp")
+        lines.append(f"link set dev {link.name} mtu {link.mtu} up")
+        lines.append(f"address replace {ANCHOR}/32 scope link dev {link.name}")
+    return batch("ip", lines)
+
+
+def delete_links(links: Iterable[Link]) -> list[str]:
+    """Remove devices and with them all that is on them."""
+    return batch("ip", [f"link del dev {link.name}" for link in links], forgiven=GONE)
+
+
+def read_addresses(listed: Interfaces, held: Iterable[str]) -> Mapping[object, KernelObject]:
+    """Host addresses (/32, /128) on any interface that are among `held`."""
+    wanted = set(held)
+    found: dict[object, KernelObject] = {}
+    for item in listed:
+        for entry in _addresses(item):
+            if entry["local"] in wanted and entry["prefixlen"] in (32, 128):
+                address = InterfaceAddress(str(item["ifname"]), str(entry["local"]))
+                found[address.key] = address
+    return found
+
+
+def _addresses(item: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry for entry in item.get("addr_info", []) if "local" in entry]
+
+
+def write_addresses(upserts: Iterable[InterfaceAddress], deletes: Iterable[InterfaceAddress]) -> list[str]:
+    """Put addresses on and take addresses off."""
+    failures = batch("ip", [f"address replace {_host(item)} dev {item.device}{_options(item)}" for item in upserts])
+    lines = [f"address del {_host(item)} dev {item.device}" for item in deletes]
+    return failures + batch("ip", lines, forgiven=GONE)
+
+
+def _host(item: InterfaceAddress) -> str:
+    return f"{item.address}/128" if ":" in item.address else f"{item.address}/32"
+
+
+def _options(item: InterfaceAddress) -> str:
+    return " nodad preferred_lft 0 valid_lft forever" if ":" in item.address else ""
