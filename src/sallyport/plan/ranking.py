@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from sallyport.model.state import Exit, IPAddress, Node, Pool, Problem
+from sallyport.model.addresses import family_of
+from sallyport.model.state import Exit, Family, IPAddress, Node, Pool, Problem
 
 RANKED = 5
 """How many nodes are named per egress IP: the holder and those that take over without asking anybody."""
@@ -23,7 +24,8 @@ def rank(
     nodes: Mapping[str, Node],
     default_limit: int,
 ) -> tuple[dict[str, tuple[str, ...]], tuple[Problem, ...]]:
-    """Ordered nodes per pooled exit, the older exits placed first; a node at its limit is passed over."""
+    """Ordered nodes per pooled exit, the older exits placed first; a node at its limit is passed over, as is one that
+    has no address of the egress IP's family: it has no link to announce it on."""
     placed: dict[str, int] = {}
     ranked: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
@@ -32,14 +34,15 @@ def rank(
         address = given.get(name)
         if exit_.pool is None or address is None:
             continue
-        pool = pools[exit_.pool]
-        fitting = [nodes[node] for node in pool.nodes if node in nodes and nodes[node].alive]
+        pool, family = pools[exit_.pool], family_of(address)
+        living = [nodes[node] for node in pool.nodes if node in nodes and nodes[node].alive]
+        fitting = [node for node in living if node.address(family) is not None]
         room = [node.name for node in fitting if placed.get(node.name, 0) < _limit(node, default_limit)]
         ranked[name] = tuple(order(room, address)[:RANKED])
         if room:
             placed[ranked[name][0]] = placed.get(ranked[name][0], 0) + 1
         else:
-            problems.append(Problem(exit_.ref, "AssignmentError", _why(pool, fitting)))
+            problems.append(Problem(exit_.ref, "AssignmentError", _why(pool, family, living, fitting)))
     return ranked, tuple(problems)
 
 
@@ -47,12 +50,14 @@ def _limit(node: Node, default: int) -> int:
     return default if node.limit is None else node.limit
 
 
-def _why(pool: Pool, fitting: Sequence[Node]) -> str:
+def _why(pool: Pool, family: Family, living: Sequence[Node], fitting: Sequence[Node]) -> str:
     start = "Failed to assign the IP to EgressNode: no Node available"
     if not pool.nodes:
         return f"{start}: the nodeSelector of ExternalIPPool {pool.ref.name} selects no Node"
-    if not fitting:
+    if not living:
         return f"{start}: no Node selected by ExternalIPPool {pool.ref.name} has a living agent"
+    if not fitting:
+        return f"{start}: no Node selected by ExternalIPPool {pool.ref.name} has an IPv{family} address"
     return (
         f"{start}: all {len(fitting)} Nodes selected by ExternalIPPool {pool.ref.name} are at their limit of egress IPs"
     )
