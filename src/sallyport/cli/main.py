@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from sallyport.cli import agent, check, controller
+from sallyport.cli import agent, apply, check, controller
 
 PLUGINS = "sallyport.commands"
 """Entry points of this group are commands too: so `lab`, which stands above this package, is found but not imported."""
@@ -20,6 +20,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.command("check")(check.check)
+    app.command("apply")(apply.apply)
     app.command("controller")(controller.controller)
     app.command("agent")(agent.agent)
     for plugin in sorted(entry_points(group=PLUGINS), key=lambda item: item.name):

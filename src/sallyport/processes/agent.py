@@ -12,6 +12,7 @@ from sallyport.apis.antrea.status import changes, from_holder, released
 from sallyport.apis.antrea.translate import translate
 from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, EgressStatus
 from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS
+from sallyport.drivers.command import DriverError
 from sallyport.kube.client import Client
 from sallyport.kube.errors import ApiError, Conflict, NotFound
 from sallyport.kube.events import Recorder
@@ -43,6 +44,9 @@ RENEWAL = 1.0
 SESSION_POLL = 0.1
 """Seconds between looks at BIRD's sessions; one look costs well under a millisecond."""
 SESSION_GRACE = 5.0
+"""Seconds within which a session that never was up has to come up."""
+RETRY = 1.0
+"""Seconds after a failure until the next try."""
 LEASE_SECONDS = 40
 LEASE_RENEWAL = 10.0
 ANNOUNCEMENTS = (0.0, 0.1, 0.5, 2.0, 5.0)
@@ -105,19 +109,30 @@ class Agent:
             group.create_task(self._events.run())
             await self._watches.synced()
             log.info("agent.synced", node=self._node)
-            await self.sync()
+            while not await self._synced():  # noqa: ASYNC110  (a failed round has no event to wait for)
+                await asyncio.sleep(RETRY)
             # Only now may others count on this node: it is programmed, and its BFD may be heard.
             group.create_task(self._heartbeat())
             group.create_task(self._renewing())
             group.create_task(self._watching_peers())
             while True:
                 self._changed.clear()
-                await self.sync()
+                if not await self._synced():
+                    asyncio.get_running_loop().call_later(RETRY, self.wake)
                 try:
                     await asyncio.wait_for(self._changed.wait(), RESYNC)
                 except TimeoutError:
                     continue
                 await asyncio.sleep(GATHER)
+
+    async def _synced(self) -> bool:
+        """One round; False where a tool could not be asked, which is logged and tried again: the loop goes on."""
+        try:
+            await self.sync()
+        except DriverError as error:
+            log.error("agent.sync_failed", error=str(error))
+            return False
+        return True
 
     def wake(self) -> None:
         """Something changed on the node: look and plan again."""
@@ -138,7 +153,7 @@ class Agent:
         for failure in failures:
             log.error("agent.apply_failed", failure=failure)
         if failures:
-            asyncio.get_running_loop().call_later(1.0, self.wake)
+            asyncio.get_running_loop().call_later(RETRY, self.wake)
         self._announce(plan, facts)
         await self._report(plan, assignments)
         if steps:
