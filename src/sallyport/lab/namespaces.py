@@ -97,8 +97,8 @@ def destroy(names: Sequence[str]) -> None:
 
 
 def unplug(namespace: str, links: Iterable[str]) -> None:
-    """Take the carrier from links; both ends notice."""
-    _must(batch(f"ip -n {namespace}", [f"link set {link} down" for link in links]))
+    """Remove links with both of their ends. A deleted namespace takes its links along only some time later."""
+    _must(batch(f"ip -n {namespace}", [f"link del {link}" for link in links]))
 
 
 def loopback() -> socket.socket:
