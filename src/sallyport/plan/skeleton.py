@@ -4,6 +4,7 @@ Rules never name a pod, a node or an egress IP, so a change in the cluster chang
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 from sallyport.model.kernel import Link, Skeleton
@@ -113,6 +114,9 @@ _INGRESS = """  chain {device} {{
   }}
 """
 
+_RULE = re.compile(r"^    (?!type )\S", re.MULTILINE)
+"""A line of a chain that is a rule: the templates indent these, and the chains' own `type` lines, by four spaces."""
+
 
 def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]:
     """Our inet table, and a netdev table with an ingress chain per tunnel device where there are any."""
@@ -135,6 +139,9 @@ def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]
 
 
 def _finished(family: str, name: str, template: str, values: dict[str, object]) -> Skeleton:
-    digest = "digest:" + hashlib.sha256(template.format(**values, digest="").encode()).hexdigest()[:16]
+    """The digest names the text and says how many rules there are: with it in a rule's comment, and the rules counted,
+    a table read back tells whether it is this one and whole."""
+    text = template.format(**values, digest="")
+    digest = f"digest:{hashlib.sha256(text.encode()).hexdigest()[:16]}:{len(_RULE.findall(text))}"
     text = template.format(**values, digest=digest)
     return Skeleton(family=family, name=name, digest=digest, text=text)  # type: ignore[arg-type]

@@ -1,0 +1,170 @@
+"""Members of our sets and maps: as `nft -j` lists them, and the `nft` lines that turn one membership into another.
+
+A client's element is a jump to the chain that sets its mark; those chains are made and dropped along with elements.
+A limit's object carries its rate and burst in its name, since one in use can be neither changed nor deleted.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from sallyport.model.kernel import ClientElement, Element
+from sallyport.model.settings import Settings
+
+CLIENT_SETS = re.compile(r"^(clients|governed|free|local_pods)[46]$")
+PASSING = re.compile(r"^(unknown[46]|alive)$")
+"""Sets whose members the kernel or the heartbeat put there; they are no part of any plan."""
+INTERVALS = re.compile(r"^(excluded|local_pods)[46]$")
+
+Listing = list[dict[str, Any]]
+Change = tuple[Element, bool]
+"""An element, and whether it is to be there."""
+
+
+def elements(listing: Listing) -> list[Element]:
+    """Every element that a plan may name. A client's jump to a chain that does not set one mark has no value."""
+    rules = Counter(str(item["rule"]["chain"]) for item in listing if "rule" in item)
+    found: list[Element] = []
+    for item in listing:
+        body = item.get("set") or item.get("map")
+        if body is None or PASSING.match(body["name"]):
+            continue
+        make = ClientElement if CLIENT_SETS.match(body["name"]) else Element
+        for member in body.get("elem", []):
+            key, value = member if isinstance(member, list) else (member, "")
+            found.append(make(body["name"], _member(key), _value(value, rules)))
+    return found
+
+
+def _member(key: Any) -> str:
+    if isinstance(key, dict):
+        if "elem" in key:
+            return _member(key["elem"]["val"])
+        if "prefix" in key:
+            return f"{key['prefix']['addr']}/{key['prefix']['len']}"
+        if "range" in key:
+            return "-".join(str(part) for part in key["range"])
+    return str(key)
+
+
+def _value(value: Any, rules: Mapping[str, int]) -> str:
+    """The plan's way to write a map's value: an id for a jump, `rate/burst` for a limit."""
+    if isinstance(value, dict):
+        target = str((value.get("jump") or {}).get("target", ""))
+        return target.removeprefix("mark_") if rules[target] == 1 else ""
+    text = str(value)
+    return "/".join(text.split("_")[2:]) if text.startswith("lim_") else text
+
+
+@dataclass(frozen=True)
+class Members:
+    """The elements of our table by their keys, and the mark chains that it has."""
+
+    settings: Settings
+    elements: Mapping[object, Element]
+    chains: frozenset[str]
+
+    @classmethod
+    def listed(cls, settings: Settings, listing: Listing) -> "Members":
+        """Those of a table as `nft -j` lists it."""
+        chains = (str(item["chain"]["name"]) for item in listing if "chain" in item)
+        return cls(
+            settings,
+            {item.key: item for item in elements(listing)},
+            frozenset(name for name in chains if name.startswith("mark_")),
+        )
+
+    def change(self, changes: Sequence[Change]) -> tuple[list[str], "Members"]:
+        """The lines of a transaction that makes `changes`, and what there is then. Nothing is taken that is not there;
+        what would be in the way of an element is taken in the same transaction."""
+        made = [item for item, wanted in changes if wanted]
+        gone = [self.elements[item.key] for item, wanted in changes if not wanted and item.key in self.elements]
+        gone = list(dict.fromkeys([*gone, *(old for item in made for old in self._in_the_way(item))]))
+        lost = {item.key for item in gone}
+        after = {key: item for key, item in self.elements.items() if key not in lost}
+        after |= {item.key: item for item in made}
+        used = frozenset(_chain(item) for item in after.values() if _is_jump(item))
+        table = self._table
+        lines = [f"delete element {table} {name} {{ {', '.join(keys)} }}" for name, keys in _by_set(gone)]
+        lines += [f"delete limit {table} {_limit(item)}" for item in gone if item.set == "limits"]
+        lines += self.additions(made)
+        lines += [f"delete chain {table} {chain}" for chain in sorted(self.chains - used)]
+        return lines, Members(self.settings, after, used)
+
+    def additions(self, made: Sequence[Element]) -> list[str]:
+        """Lines that add elements that are not there, and what they refer to."""
+        table, mask = self._table, self.settings.mark_mask
+        lines: list[str] = []
+        for chain, number in sorted({(_chain(item), int(item.value)) for item in made if _is_jump(item)}):
+            rule = f"meta mark set meta mark & {0xFFFFFFFF ^ mask:#x} | {self.settings.mark(number):#x}"
+            lines += [f"add chain {table} {chain}", f"flush chain {table} {chain}", f"add rule {table} {chain} {rule}"]
+        for item in made:
+            if item.set == "limits":
+                rate, burst = (max(1, int(part) // 8) for part in item.value.split("/"))
+                spec = f"rate over {rate} bytes/second burst {burst} bytes"
+                lines.append(f"add limit {table} {_limit(item)} {{ {spec} ; }}")
+        for name, members in _by_set(made, _written):
+            lines.append(f"add element {table} {name} {{ {', '.join(members)} }}")
+        return lines
+
+    def is_broken(self, item: Element) -> bool:
+        """Whether it is a jump that sets no mark, because somebody changed its chain."""
+        return _is_jump(item) and not item.value
+
+    @property
+    def _table(self) -> str:
+        return f"inet {self.settings.table_name}"
+
+    def _in_the_way(self, item: Element) -> list[Element]:
+        """The element of the same key, and in a set of intervals every one that has addresses in common with it:
+        where a network grows or shrinks, kernel and `nft` refuse the new one as long as the old one is there."""
+        if item.key in self.elements:
+            return [self.elements[item.key]]
+        if not INTERVALS.match(item.set):
+            return []
+        first, last = _span(item.member)
+        spans = ((old, _span(old.member)) for old in self.elements.values() if old.set == item.set)
+        return [old for old, span in spans if span[0] <= last and first <= span[1]]
+
+
+def _span(member: str) -> tuple[int, int]:
+    """First and last address of a network, or of a range `first-last` that somebody wrote by hand."""
+    first, dash, last = member.partition("-")
+    if dash:
+        return int(ip_address(first)), int(ip_address(last))
+    network = ip_network(member)
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _is_jump(item: Element) -> bool:
+    return item.set.startswith("clients")
+
+
+def _chain(item: Element) -> str:
+    return f"mark_{item.value}"
+
+
+def _limit(item: Element) -> str:
+    return f"lim_{item.member}_{item.value.replace('/', '_')}"
+
+
+def _key(item: Element) -> str:
+    return item.member
+
+
+def _written(item: Element) -> str:
+    if _is_jump(item):
+        return f"{item.member} : jump {_chain(item)}"
+    if item.set == "limits":
+        return f'{item.member} : "{_limit(item)}"'
+    return f"{item.member} : {item.value}" if item.value else item.member
+
+
+def _by_set(items: Iterable[Element], text: Callable[[Element], str] = _key) -> list[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for item in items:
+        groups.setdefault(item.set, []).append(text(item))
+    return list(groups.items())
