@@ -1,10 +1,12 @@
 """Which exit governs each pod, family by family, where several select it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sallyport.model.plan import Assignment, Overlap
 from sallyport.model.state import Client, Exit, Family, IPAddress, PodKey
+
+SHARED = "another pod, which is not governed alike, has the same address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ def govern(
 
     The oldest exit of the address's family wins. An exit whose address is not known yet counts for both families:
     it must not lose its pods to the node's own address while it waits. A pod that is selected only by exits of the
-    other family has no way out in this one: it is blocked, not let out by the node's address.
+    other family has no way out in this one: it is blocked, not let out by the node's address. So is an address that
+    several pods have (one just gone, one just come) unless the same exit governs them all: its packets do not tell
+    whose they are.
     """
     chosen: list[Governed] = []
     for key, names in sorted(_selected(exits, clients).items()):
@@ -40,7 +44,18 @@ def govern(
                 chosen.append(Governed(client, address, fitting[0], reason))
             else:
                 chosen.append(Governed(client, address, names[0], f"it has no IPv{address.version} egress IP"))
-    return chosen
+    disputed = _disputed(chosen, clients)
+    return [replace(item, blocked=SHARED) if item.address in disputed else item for item in chosen]
+
+
+def _disputed(chosen: list[Governed], clients: Mapping[PodKey, Client]) -> set[IPAddress]:
+    """Addresses that are claimed for more than one exit, or for one and for none."""
+    exits = {(item.client.key, item.address): item.exit for item in chosen}
+    claims: dict[IPAddress, set[str]] = {}
+    for key, client in clients.items():
+        for address in client.addresses:
+            claims.setdefault(address, set()).add(exits.get((key, address), ""))
+    return {address for address, names in claims.items() if len(names) > 1}
 
 
 def overlaps(

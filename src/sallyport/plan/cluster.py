@@ -2,7 +2,7 @@
 
 from sallyport.model.plan import Assignment, ClusterPlan
 from sallyport.model.settings import Settings
-from sallyport.model.state import ClusterState
+from sallyport.model.state import ClusterState, IPAddress
 from sallyport.plan.addresses import allocate, usage
 from sallyport.plan.clients import overlaps
 from sallyport.plan.ids import assign_ids
@@ -22,26 +22,39 @@ def plan_cluster(state: ClusterState, settings: Settings) -> ClusterPlan:
             holder=exit_.holder,
             static=exit_.pool is None,
         )
-        for name, exit_ in state.exits.items()
+        for name, exit_ in sorted(state.exits.items())
     }
     return ClusterPlan(
         assignments=assignments,
         usage=usage(state.pools, state.exits, given),
-        clients={name: sum(key in state.clients for key in exit_.clients) for name, exit_ in state.exits.items()},
+        clients={name: sum(key in state.clients for key in state.exits[name].clients) for name in assignments},
         overlaps=overlaps(state.exits, assignments, state.clients),
         problems=tuple(sorted({*state.problems, *no_address, *no_id, *no_node})),
     )
 
 
 def recorded(state: ClusterState) -> dict[str, Assignment]:
-    """The assignments as the controller wrote them into the objects: what an agent goes by."""
-    return {
-        name: Assignment(
-            id=exit_.id,
-            address=exit_.requested if exit_.id else None,
+    """The assignments as the controller wrote them into the objects: what an agent goes by.
+
+    Until the controller has spoken about an object that was edited, its record may claim an id or a pooled address
+    that another exit has. The older keeps it, as the controller will decide, so that no mark and no address means
+    two exits.
+    """
+    ids: set[int] = set()
+    addresses: set[IPAddress] = set()
+    made: dict[str, Assignment] = {}
+    for exit_ in sorted(state.exits.values(), key=lambda item: item.age):
+        static = exit_.pool is None
+        known = exit_.id > 0 and exit_.id not in ids and (static or exit_.requested not in addresses)
+        made[exit_.ref.name] = Assignment(
+            id=exit_.id if known else 0,
+            address=exit_.requested if known else None,
             nodes=exit_.nodes,
             holder=exit_.holder,
-            static=exit_.pool is None,
+            static=static,
         )
-        for name, exit_ in state.exits.items()
-    }
+        if known:
+            ids.add(exit_.id)
+        if known and not static and exit_.requested is not None:
+            addresses.add(exit_.requested)
+    return made

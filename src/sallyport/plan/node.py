@@ -1,6 +1,7 @@
 """One node's plan: what its kernel is to hold so that its clients leave by their exits, and others' by it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import collapse_addresses, ip_network
 
 from sallyport.model.kernel import (
@@ -17,7 +18,7 @@ from sallyport.model.plan import Assignment, Decision, NodeFacts, NodePlan
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, ClusterState, Family, IPAddress, IPNetwork, Networks
 from sallyport.plan import tunnel
-from sallyport.plan.clients import Governed, govern
+from sallyport.plan.clients import SHARED, Governed, govern
 from sallyport.plan.holding import holds, watched
 from sallyport.plan.skeleton import skeletons
 
@@ -33,11 +34,13 @@ NEVER_ROUTED: tuple[IPNetwork, ...] = tuple(
 def plan_node(
     state: ClusterState, assignments: Mapping[str, Assignment], facts: NodeFacts, settings: Settings
 ) -> NodePlan:
-    """Desired kernel state of `facts.node`. Clients without a usable exit are steered into a table that holds nothing
-    but `unreachable`: failing closed is something written down, not something missing."""
+    """Desired kernel state of `facts.node`, for the clients that run there. Clients without a usable exit are steered
+    into a table that holds nothing but `unreachable`: failing closed is something written down, not something
+    missing."""
     if not state.enabled:
         return NodePlan(facts.node)
-    held = {name: item.address for name, item in assignments.items() if item.address and holds(item, facts)}
+    state = replace(state, clients={key: item for key, item in state.clients.items() if item.node == facts.node})
+    held = {name: item.address for name, item in sorted(assignments.items()) if item.address and holds(item, facts)}
     links = tunnel.links(facts, settings)
     governed = govern(state.exits, assignments, state.clients)
     objects: list[KernelObject] = [*links, *skeletons(settings, links), *_sysctls(facts, links, governed)]
@@ -142,11 +145,14 @@ def _steering(
         made.append(ClientElement(f"governed{item.family}", str(item.address)))
         decisions.append(Decision(item.client.key, item.family, item.exit, where, reason))
         seen.add(item.address)
-    for client in state.clients.values():
-        for address in client.addresses:
-            if address not in seen:
+    steered = {decision.pod for decision in decisions}
+    for key in sorted(state.clients.keys() - steered):
+        for address in state.clients[key].addresses:
+            if address in seen:
+                decisions.append(Decision(key, _family(address), "", "blocked", SHARED))
+            else:
                 made.append(ClientElement(f"free{address.version}", str(address)))
-                decisions.append(Decision(client.key, _family(address), "", "free"))
+                decisions.append(Decision(key, _family(address), "", "free"))
     return made, tuple(decisions)
 
 
