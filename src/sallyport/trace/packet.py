@@ -1,0 +1,66 @@
+"""What is traced, and what comes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from sallyport.model.state import IPAddress
+
+Protocol = Literal["tcp", "udp", "icmp"]
+
+Translations = Mapping[tuple[str, IPAddress], IPAddress]
+"""What conntrack remembers of a connection: at a node, the source a packet comes with and the one it leaves with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet that a pod sends: it enters the kernel of `node` by the pod's own interface.
+
+    `destination` is what a service has been translated to already. `original` is false for a reply to a connection
+    that somebody else opened to the pod. `translated` is `Trace.translated` of an earlier packet of the same
+    connection, empty for its first one: a connection that has its NAT keeps it, whatever the rules say later.
+    """
+
+    source: IPAddress
+    node: str
+    destination: IPAddress
+    protocol: Protocol = "tcp"
+    port: int = 0
+    original: bool = True
+    translated: Translations = field(default_factory=dict)
+
+
+class Verdict(StrEnum):
+    """LEFT the cluster, was DROPPED on the way, or was DELIVERED to a pod, a service or a node."""
+
+    LEFT = "left"
+    DROPPED = "dropped"
+    DELIVERED = "delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One decision: what on `node` decided, to what effect, and the packet's mark (0: none) after it."""
+
+    node: str
+    decided: str
+    effect: str
+    mark: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole walk; the last hop tells why it ended as it did.
+
+    `node` is where it ended: the exit's node for a packet that left. `source` is the address that the receiver sees;
+    None where no receiver sees the packet, and for a reply, which goes by the connection that it answers.
+    `governed` is true when it left with the source that the node's map of exits has for its mark.
+    """
+
+    hops: tuple[Hop, ...]
+    verdict: Verdict
+    node: str
+    source: IPAddress | None = None
+    governed: bool = False
+    translated: Translations = field(default_factory=dict)

@@ -1,0 +1,271 @@
+"""The walk itself, rule by rule as plan/skeleton.py writes them and in the order in which the kernel meets them.
+
+It takes kernels in any state, half written ones too: where something is missing, the packet goes where the kernel
+would send it, to a drop or out by the node's own address. What happens to replies and to a connection's MSS is not
+followed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+from sallyport.model.addresses import family_of
+from sallyport.model.kernel import KernelObject, Link, NextHop
+from sallyport.model.settings import Settings
+from sallyport.model.state import Family, IPAddress
+from sallyport.trace.lookup import Flow, NodeKernel, Routed, Way
+from sallyport.trace.packet import Hop, Packet, Trace, Translations, Verdict
+from sallyport.trace.underlay import Underlay
+
+CARRIED = 0xFFFF
+"""The bits of a mark that VXLAN's group policy field carries (draft-smith-vxlan-group-policy)."""
+
+
+def walk(packet: Packet, kernels: Mapping[str, Iterable[KernelObject]], ground: Underlay, settings: Settings) -> Trace:
+    """The way of a packet, given what our part of each node's kernel holds. Where several nodes answer for one egress
+    IP, the first of them by name gets the packet; `walks` tells all ways."""
+    return walks(packet, kernels, ground, settings)[0]
+
+
+def walks(
+    packet: Packet, kernels: Mapping[str, Iterable[KernelObject]], ground: Underlay, settings: Settings
+) -> tuple[Trace, ...]:
+    """All ways that a packet may take: one for each node that may get it where several answer for one address."""
+    names = sorted({packet.node, *kernels, *ground.hosts})
+    nodes = {name: NodeKernel(name, kernels.get(name, ()), ground, settings) for name in names}
+    return tuple(_Walk(packet, nodes, settings).run())
+
+
+@dataclass(frozen=True, slots=True)
+class _Walker:
+    """A packet on its way: at `node`, with these addresses and mark. `came_by` is the tunnel device it came out of."""
+
+    node: NodeKernel
+    source: IPAddress
+    mark: int = 0
+    came_by: str = ""
+    been: frozenset[str] = frozenset()
+    hops: tuple[Hop, ...] = ()
+    translated: Translations = field(default_factory=dict)
+
+    def told(self, decided: str, effect: str) -> "_Walker":
+        return replace(self, hops=(*self.hops, Hop(self.node.name, decided, effect, self.mark)))
+
+    def leaving_with(self, source: IPAddress) -> "_Walker":
+        """With that source from here on, and conntrack remembering it."""
+        return replace(self, source=source, translated={**self.translated, (self.node.name, self.source): source})
+
+    def ended(self, verdict: Verdict, decided: str, effect: str, *, source: IPAddress | None = None) -> Trace:
+        hops = self.told(decided, effect).hops
+        return Trace(hops, verdict, self.node.name, source, translated=self.translated)
+
+    def dropped(self, decided: str, effect: str = "dropped") -> Trace:
+        return self.ended(Verdict.DROPPED, decided, effect)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    packet: Packet
+    nodes: Mapping[str, NodeKernel]
+    settings: Settings
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.packet.destination)
+
+    def run(self) -> Iterator[Trace]:
+        packet = self.packet
+        start = _Walker(self.nodes[packet.node], packet.source, translated=packet.translated)
+        yield from self._routed(self._steered(start))
+
+    def _steered(self, at: _Walker) -> _Walker:
+        """Chain `steer`: prerouting, after the destination NAT of services."""
+        node, destination, f = at.node, self.packet.destination, self.family
+        if not node.filtered:
+            return at.told("no table of ours", "not steered")
+        if not self.packet.original:
+            return at.told("steer: a reply", "not steered")
+        if not node.is_unicast(destination):
+            return at.told(f"steer: {destination} is not unicast from here", "not steered")
+        if node.value(f"nodes{f}", destination) is not None:
+            return at.told(f"steer: nodes{f} has {destination}", "not steered")
+        if (network := node.covers(f"excluded{f}", destination)) is not None:
+            return at.told(f"steer: excluded{f} has {network}", "not steered")
+        number = node.value(f"clients{f}", at.source)
+        if number is None:
+            return at.told(f"steer: clients{f} lacks {at.source}", "not steered")
+        marked = replace(at, mark=self.settings.mark(int(number)))
+        return marked.told(f"steer: clients{f} has {at.source}", f"egress id {number}, mark {marked.mark:#x}")
+
+    def _routed(self, at: _Walker) -> Iterator[Trace]:
+        """The route lookup, and what follows it."""
+        packet = self.packet
+        routed = at.node.route(Flow(packet.destination, at.mark, packet.protocol, packet.port))
+        if routed.way is Way.LOCAL:
+            yield self._received(at.told(routed.decided, "to this node itself"))
+        elif routed.way is Way.NOWHERE:
+            yield at.dropped(routed.decided, "dropped, answered with unreachable")
+        else:
+            device = routed.next_hop.device if routed.next_hop else ""
+            yield from self._forwarded(at.told(routed.decided, f"by {device or _WAYS[routed.way]}"), routed)
+
+    def _forwarded(self, at: _Walker, routed: Routed) -> Iterator[Trace]:
+        passed, decided = self._guarded(at, routed)
+        if not passed:
+            yield at.dropped(decided)
+            return
+        at = self._translated(at.told(decided, "passes"), routed)
+        if routed.next_hop is not None:
+            yield from self._encapsulated(at, routed.next_hop)
+        elif routed.way is Way.CLUSTER:
+            yield at.ended(Verdict.DELIVERED, "network of the CNI", "delivered", source=at.source)
+        else:
+            yield from self._out(at)
+
+    def _guarded(self, at: _Walker, routed: Routed) -> tuple[bool, str]:
+        """Chain `guard` of the forward hook, with `marked` and `unmarked`: whether the packet passes, and by what."""
+        node, mark, f = at.node, at.mark & self.settings.mark_mask, self.family
+        into_tunnel = routed.next_hop is not None
+        if not node.filtered:
+            return True, "no table of ours, no guard"
+        if at.came_by and into_tunnel:
+            return False, "guard: out of the tunnel and into it again"
+        if mark and into_tunnel:
+            return True, "guard: marked, into the tunnel"
+        if mark:
+            known = node.value(f"marks{f}", mark) is not None
+            limit = node.value("limits", mark)
+            shown = f", limited to {limit.partition('/')[0]} bit/s" if limit else ""
+            return known, f"guard: marks{f} {'has' if known else 'lacks'} {mark:#x}{shown}"
+        if not self.packet.original:
+            return True, "guard: a reply"
+        return self._unmarked(at)
+
+    def _unmarked(self, at: _Walker) -> tuple[bool, str]:
+        node, destination, f = at.node, self.packet.destination, self.family
+        if node.value(f"nodes{f}", destination) is not None:
+            return True, f"guard: nodes{f} has {destination}"
+        if (network := node.covers(f"excluded{f}", destination)) is not None:
+            return True, f"guard: excluded{f} has {network}"
+        if node.value(f"governed{f}", at.source) is not None:
+            return False, f"guard: governed{f} has {at.source}, which has no mark"
+        if node.value(f"free{f}", at.source) is not None:
+            return True, f"guard: free{f} has {at.source}"
+        if (network := node.covers(f"local_pods{f}", at.source)) is not None:
+            return False, f"guard: {at.source} of local_pods{f} ({network}) is neither governed nor free yet"
+        return True, f"guard: {at.source} is no pod of this node"
+
+    def _translated(self, at: _Walker, routed: Routed) -> _Walker:
+        """Chain `exit` of the postrouting hook; what it leaves alone, the CNI's masquerade takes at the uplink."""
+        node, f = at.node, self.family
+        mark = at.mark & self.settings.mark_mask
+        if (source := at.translated.get((node.name, at.source))) is not None:
+            return replace(at, source=source).told("conntrack: the connection has its NAT already", f"source {source}")
+        if not self.packet.original:
+            return at
+        if node.filtered and routed.next_hop is not None:
+            return at.leaving_with(at.source).told("exit: into the tunnel", f"keeps source {at.source}")
+        if at.source in node.addresses:
+            return at
+        if node.filtered and mark and (address := node.value(f"exits{f}", mark)) is not None:
+            return at.leaving_with(ip_address(address)).told(f"exit: exits{f} has {mark:#x}", f"source {address}")
+        if routed.way is Way.UPLINK:
+            own = node.host.uplinks[f]
+            return at.leaving_with(own).told("masquerade of the CNI", f"source {own}")
+        return at
+
+    def _out(self, at: _Walker) -> Iterator[Trace]:
+        """By the uplink: to whichever nodes answer for the destination, else out of the cluster."""
+        owners = self._owners(self.packet.destination)
+        for node in owners:
+            arrived = at.told("uplink", f"to node {node.name}")
+            yield self._received(replace(arrived, node=node, mark=0))
+        if not owners:
+            yield self._left(at)
+
+    def _left(self, at: _Walker) -> Trace:
+        if not self.packet.original:
+            return at.ended(Verdict.LEFT, "uplink", "leaves by the connection that it answers")
+        mark = at.mark & self.settings.mark_mask
+        governed = bool(mark) and at.node.value(f"exits{self.family}", mark) == str(at.source)
+        left = at.ended(Verdict.LEFT, "uplink", f"leaves with source {at.source}", source=at.source)
+        return replace(left, governed=governed)
+
+    def _received(self, at: _Walker) -> Trace:
+        """Chain `input` of the node that the packet is for."""
+        node, packet, f = at.node, self.packet, self.family
+        if node.filtered and (packet.protocol, packet.port) == ("udp", self.settings.vxlan_port):
+            if not self._is_peer(node, at.source):
+                return at.dropped(f"tunnel: nodes{f} lacks {at.source}")
+        elif packet.protocol in ("tcp", "udp") and node.value(f"held{f}", packet.destination) is not None:
+            return at.dropped(f"input: held{f} has {packet.destination}", "dropped without an answer")
+        return at.ended(Verdict.DELIVERED, "input", f"delivered to node {node.name}", source=at.source)
+
+    def _encapsulated(self, at: _Walker, hop: NextHop) -> Iterator[Trace]:
+        """The tunnel device: next hop, its MAC, the outer address behind it, and the outer packet's own route."""
+        link, lladdr = at.node.link(hop.device), at.node.neighbor(hop)
+        if link is None or lladdr is None:
+            yield at.dropped(f"{hop.device}: no neighbour entry for {hop.gateway}")
+            return
+        outer = at.node.forwarding(hop.device, lladdr)
+        if outer is None:
+            yield at.dropped(f"{hop.device}: no forwarding entry for {lladdr}")
+            return
+        destination = ip_address(outer)
+        routed = at.node.route(Flow(destination, at.mark, "udp", link.port))
+        if routed.way in (Way.TUNNEL, Way.NOWHERE):
+            yield at.dropped(
+                f"{hop.device}: outer {outer}: {routed.decided}", "dropped: the tunnel has no way of its own"
+            )
+            return
+        at = at.told(f"{hop.device}: {hop.gateway} is {lladdr}, behind {outer}", f"VXLAN from {link.local} to {outer}")
+        if routed.way is Way.LOCAL:
+            yield from self._decapsulated(at, hop.device)
+            return
+        owners = self._owners(destination)
+        for node in owners:
+            yield from self._arrived(replace(at, node=node), link, destination)
+        if not owners:
+            yield at.dropped(f"uplink: no node answers for {outer}", "lost")
+
+    def _arrived(self, at: _Walker, sent: Link, outer: IPAddress) -> Iterator[Trace]:
+        """Chain `tunnel` of the input hook, and the device that takes the outer packet."""
+        peer = ip_address(sent.local)
+        if at.node.filtered and not self._is_peer(at.node, peer):
+            yield at.dropped(f"tunnel: nodes{peer.version} lacks {peer}")
+            return
+        device = at.node.listening(sent, family_of(outer))
+        if device is None:
+            yield at.dropped(f"no VXLAN device for VNI {sent.vni}, UDP {sent.port}, IPv{outer.version}")
+            return
+        at = replace(at, mark=at.mark & CARRIED)
+        yield from self._decapsulated(at.told(f"tunnel: nodes{peer.version} has {peer}", "accepted"), device.name)
+
+    def _decapsulated(self, at: _Walker, device: str) -> Iterator[Trace]:
+        """Our ingress chain on the tunnel device, and what the IP stack checks of every packet."""
+        node = at.node
+        if not node.accepts_frames(device):
+            yield at.dropped(f"{device}: no ingress chain of ours", "dropped: the frame's MAC is not the device's")
+            return
+        if node.name in at.been:
+            yield at.dropped(f"{device}: was here before", "goes in circles until its hop limit is spent")
+            return
+        at = replace(at, mark=at.mark & self.settings.mark_mask, came_by=device, been=at.been | {node.name})
+        at = at.told(f"{device}: ingress chain", "taken out of the tunnel")
+        if self.family == 4 and (at.source in node.addresses or node.strict(device)):
+            reason = (
+                f"source {at.source} is its own" if at.source in node.addresses else f"rp_filter of {device} is strict"
+            )
+            yield at.dropped(f"IP stack: {reason}")
+            return
+        yield from self._routed(at)
+
+    def _owners(self, address: IPAddress) -> list[NodeKernel]:
+        return [node for node in self.nodes.values() if address in node.addresses]
+
+    @staticmethod
+    def _is_peer(node: NodeKernel, address: IPAddress) -> bool:
+        return node.value(f"nodes{address.version}", address) is not None or address in node.addresses
+
+
+_WAYS = {Way.CLUSTER: "the CNI", Way.UPLINK: "the uplink"}
