@@ -7,6 +7,7 @@ node's own address.
 
 import bisect
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from sallyport.apis.antrea.config import read_configuration
 from sallyport.apis.antrea.objects import Objects
@@ -36,12 +37,13 @@ def translate(objects: Objects) -> ClusterState:
     nodes = {item.metadata.name: _node(item, found) for item in objects.nodes}
     clients = {client.key: client for pod in _decidable(objects) if (client := _client(pod, found)) is not None}
     services = [parse_network(text) for text in objects.service_networks]
+    exits = _exits(objects, clients.keys(), found)
+    in_use = {item.requested for item in exits.values() if item.pool and item.id and item.requested}
     pools = _pools(objects.pools, objects.nodes, found)
-    found += _node_addresses_in(pools, nodes)
     return ClusterState(
         nodes=nodes,
-        pools=pools,
-        exits=_exits(objects, clients.keys(), found),
+        pools=_without_node_addresses(pools, nodes, in_use, found),
+        exits=exits,
         clients=clients,
         networks=model.Networks(
             pods=_distinct(network for node in nodes.values() for network in node.pod_networks),
@@ -147,20 +149,43 @@ def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: lis
     return translated
 
 
-def _node_addresses_in(pools: Mapping[str, model.Pool], nodes: Mapping[str, model.Node]) -> list[Problem]:
-    """Pools that would hand out a node's own address. It is said, not prevented: some clouds list the egress IPs that
-    a node holds among its addresses, and an address in use must not be taken away for that."""
+def _without_node_addresses(
+    pools: Mapping[str, model.Pool],
+    nodes: Mapping[str, model.Node],
+    in_use: Collection[IPAddress],
+    problems: list[Problem],
+) -> Mapping[str, model.Pool]:
+    """Pools without the addresses that are some node's own: who took one for an egress IP would cut that node off.
+
+    Those in use stay, since some clouds list the egress IPs that a node holds among its addresses.
+    """
     owners = sorted((item.version, int(item), name) for name, node in nodes.items() for item in node.addresses)
-    found: list[Problem] = []
-    for pool in pools.values():
+    kept = {(item.version, int(item)) for item in in_use}
+    spared: dict[str, model.Pool] = {}
+    for key, pool in pools.items():
+        ranges: list[AddressRange] = []
         for part in pool.ranges:
-            place = bisect.bisect_left(owners, (part.first.version, int(part.first), ""))
-            if place < len(owners) and owners[place][:2] <= (part.last.version, int(part.last)):
-                _, number, name = owners[place]
-                address = type(part.first)(number)
-                message = f"range {part.first} to {part.last} holds {address}, an address of Node {name}"
-                found.append(Problem(pool.ref, NODE_ADDRESS, message, "spec.ipRanges"))
-    return found
+            version = part.first.version
+            start = bisect.bisect_left(owners, (version, int(part.first), ""))
+            inside = owners[start : bisect.bisect_left(owners, (version, int(part.last) + 1, ""))]
+            ranges += _without(part, (number for _, number, _ in inside if (version, number) not in kept))
+            if inside:
+                address = type(part.first)(inside[0][1])
+                text = f"range {part.first} to {part.last} holds {address}, an address of Node {inside[0][2]}"
+                problems.append(Problem(pool.ref, NODE_ADDRESS, f"{text}; no further Egress is given it", "spec.ipRanges"))
+        spared[key] = replace(pool, ranges=tuple(ranges))
+    return spared
+
+
+def _without(part: AddressRange, holes: Iterable[int]) -> list[AddressRange]:
+    """What is left of a range without some of its addresses."""
+    make, low = type(part.first), int(part.first)
+    pieces: list[AddressRange] = []
+    for hole in sorted(set(holes)):
+        if low < hole:
+            pieces.append(AddressRange(make(low), make(hole - 1)))
+        low = hole + 1
+    return pieces if low > int(part.last) else [*pieces, AddressRange(make(low), part.last)]
 
 
 def _is_linux(node: Node) -> bool:
@@ -177,16 +202,11 @@ def _in_subnet(
     if subnet.vlan:
         return []
     (router,) = _parsed(subnet.gateway, ref, "spec.subnetInfo.gateway", problems) or (None,)
-    return ranges if router is None else [part for item in ranges for part in _around(router, item)]
-
-
-def _around(address: IPAddress, part: AddressRange) -> list[AddressRange]:
-    """What is left of a range below and above an address."""
-    if address not in part:
-        return [part]
-    make, first, last, hole = type(part.first), int(part.first), int(part.last), int(address)
-    pieces = [(first, hole - 1), (hole + 1, last)]
-    return [AddressRange(make(low), make(high)) for low, high in pieces if low <= high]
+    return [
+        piece
+        for part in ranges
+        for piece in _without(part, [int(router)] if router is not None and router in part else [])
+    ]
 
 
 def parse_range(item: IPRange) -> AddressRange:
