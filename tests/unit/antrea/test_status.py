@@ -1,0 +1,91 @@
+"""The status of an Egress: who is named, and which conditions there are."""
+
+from ipaddress import ip_address
+
+from tests.unit.antrea.cluster import DROPPED, labelled, ready
+
+from sallyport.apis.antrea.status import from_controller
+from sallyport.apis.antrea.types import EgressStatus
+from sallyport.model.plan import Assignment
+from sallyport.model.state import ObjectRef, Problem
+
+
+def test_the_status_names_the_holder_and_the_address_that_it_holds() -> None:
+    cluster = ready()
+    cluster.node("node-2", role="gate")
+    cluster.pool("p", "10.0.0.0/28", selector=labelled(role="gate"))
+    cluster.egress("e", externalIPPool="p")
+    cluster.settle()
+    assert cluster.holder("e") == ("node-2", "10.0.0.1")
+    assert cluster.addresses_on("node-2") == ["10.0.0.1"]
+
+
+def test_an_egress_that_is_served_says_allocated_and_assigned_in_upstreams_words() -> None:
+    cluster = ready()
+    cluster.pool("p", "10.0.0.0/28")
+    cluster.egress("e", externalIPPool="p")
+    cluster.settle()
+    assert cluster.conditions("e") == {"IPAllocated": ("True", "Allocated"), "IPAssigned": ("True", "Assigned")}
+    assert cluster.message("e", "IPAllocated") == "EgressIP is successfully allocated"
+    assert cluster.message("e", "IPAssigned") == "EgressIP is successfully assigned to EgressNode"
+
+
+def test_static_egresses_have_the_condition_of_assignment_too() -> None:
+    cluster = ready()
+    cluster.egress("e", egressIP="10.0.0.102")
+    cluster.settle()
+    assert cluster.conditions("e") == {"IPAssigned": ("True", "Assigned")}
+
+
+def test_the_status_is_cleared_as_soon_as_no_node_may_hold_the_address() -> None:
+    cluster = ready()
+    cluster.pool("p", "10.0.0.0/28")
+    cluster.egress("e", externalIPPool="p")
+    cluster.settle()
+    cluster.pool("p", "10.0.0.0/28", selector=labelled(role="gate"))
+    cluster.settle()
+    assert (cluster.holder("e"), cluster.way("web")) == (("", ""), DROPPED)
+
+
+def test_an_egress_without_an_egress_id_says_so_and_names_no_holder() -> None:
+    """More than 16,382 Egresses: those without a mark must not look as if they were served."""
+    problem = Problem(ObjectRef("Egress", "e"), "NoMarkLeft", "all 16382 egress ids of the cluster are in use")
+    status = from_controller(
+        EgressStatus(egress_node="node-1", egress_ip="10.0.0.9"),
+        Assignment(id=0, address=ip_address("10.0.0.9"), nodes=("node-1",)),
+        clients=0,
+        problems=[problem],
+        overlaps=[],
+        name="e",
+        holder_gone=False,
+        now="2026-01-01T00:00:00Z",
+    )
+    assert (status.egress_node, status.egress_ip) == ("", "")
+    (assigned,) = (item for item in status.conditions if item.type == "IPAssigned")
+    assert (assigned.status, assigned.reason, assigned.message) == ("False", "NoMarkLeft", problem.message)
+
+
+def test_the_time_of_a_condition_moves_only_with_its_status() -> None:
+    cluster = ready()
+    cluster.egress("e", externalIPPool="p")
+    cluster.settle()
+    status = cluster.status("e")
+    again = from_controller(
+        status,
+        cluster.plan.assignments["e"],
+        clients=0,
+        problems=[Problem(ObjectRef("Egress", "e"), "AllocationError", "another sentence")],
+        overlaps=[],
+        name="e",
+        holder_gone=True,
+        now="2030-01-01T00:00:00Z",
+    )
+    before = {item.type: item.last_transition_time for item in status.conditions}
+    assert {item.type: item.last_transition_time for item in again.conditions} == before
+    assert "another sentence" in [item.message for item in again.conditions]
+
+
+def test_the_status_counts_the_pods_that_are_selected() -> None:
+    cluster = ready()
+    cluster.egress("e", egressIP="10.0.0.102", applied={"podSelector": labelled(app="web")})
+    assert cluster.settle().status("e").clients == 1
