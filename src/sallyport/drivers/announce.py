@@ -3,17 +3,16 @@
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 _ETH_ARP, _ETH_IPV6 = 0x0806, 0x86DD
 
 
 def announce(device: str, address: IPv4Address | IPv6Address) -> None:
     """Send the announcement out of `device`; OSError when the device is gone."""
-    mac = bytes.fromhex(Path(f"/sys/class/net/{device}/address").read_text().strip().replace(":", ""))
-    frames = arp(mac, address) if isinstance(address, IPv4Address) else [advertisement(mac, address)]
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
         link.bind((device, 0))
+        mac: bytes = link.getsockname()[4]
+        frames = arp(mac, address) if isinstance(address, IPv4Address) else [advertisement(mac, address)]
         for frame in frames:
             link.send(frame)
 

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sallyport.drivers.command import DriverError
 from sallyport.model.kernel import Peer
 
 _SUCCESS = "0003 0004 0018"
 """Codes that end a `configure` that was taken (BIRD user's guide, remote control)."""
+_NO_ROUTER_ID = "192.0.0.8"
+"""BIRD wants an IPv4 router id even where only BFD over IPv6 is spoken, which carries none: a dummy (RFC 7600)."""
 
 
 def render(peers: Iterable[Peer], router_id: str) -> str:
@@ -32,8 +33,8 @@ def render(peers: Iterable[Peer], router_id: str) -> str:
 
 
 class Bird:
-    """One BIRD process of this network namespace. It is started when its socket does not answer, and never stopped:
-    it lives in a session of its own, so that an agent's end ends no BFD session."""
+    """One BIRD process of this network namespace. It is started when there is a peer and its socket does not answer,
+    and lives in a session of its own, so that an agent's end ends no BFD session. It is stopped with its last peer."""
 
     def __init__(self, runtime_dir: Path) -> None:
         self._config = runtime_dir / "bird.conf"
@@ -58,19 +59,32 @@ class Bird:
         return found
 
     def write(self, peers: Iterable[Peer]) -> list[str]:
-        """Put a configuration with exactly these peers in force."""
+        """Put a configuration with exactly these peers in force. Without any, there is no process either."""
         kept = list(peers)
-        router_id = next((p.local for p in kept if ipaddress.ip_address(p.local).version == 4), "192.0.2.1")
-        text = render(kept, router_id)
+        try:
+            return self._put_in_force(kept) if kept else self._stop()
+        except OSError as error:
+            return [f"bird: {error}"]
+
+    def _put_in_force(self, peers: list[Peer]) -> list[str]:
+        """The file takes its name only when BIRD has taken what it says, so that `read` tells the truth."""
+        router_id = next((p.local for p in peers if ipaddress.ip_address(p.local).version == 4), _NO_ROUTER_ID)
         self._config.parent.mkdir(parents=True, exist_ok=True)
         part = self._config.with_suffix(".new")
-        part.write_text(text)
+        part.write_text(render(peers, router_id))
+        if self._answers():
+            answer = self._ask(f'configure soft "{part}"')
+            if not any(line[:4] in _SUCCESS for line in answer):
+                return [f"bird configure: {' '.join(answer)}"]
+            part.replace(self._config)
+            return []
         part.replace(self._config)
-        if not self._answers():
-            return self._start()
-        answer = self._ask(f'configure soft "{self._config}"')
-        if not any(line[:4] in _SUCCESS for line in answer):
-            return [f"bird configure: {' '.join(answer)}"]
+        return self._start()
+
+    def _stop(self) -> list[str]:
+        if self._answers():
+            self._ask("down")
+        self._config.unlink(missing_ok=True)
         return []
 
     def sessions(self) -> dict[str, str]:
@@ -87,20 +101,16 @@ class Bird:
         return found
 
     def _start(self) -> list[str]:
-        argv = ["bird", "-c", str(self._config), "-s", str(self._socket), "-P", str(self._pid)]
         self._socket.unlink(missing_ok=True)
         path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-        try:
-            done = subprocess.run(
-                argv,
-                start_new_session=True,
-                capture_output=True,
-                text=True,
-                check=False,
-                env={**os.environ, "PATH": path},
-            )
-        except FileNotFoundError as error:
-            raise DriverError("bird is not installed") from error
+        done = subprocess.run(
+            ["bird", "-c", str(self._config), "-s", str(self._socket), "-P", str(self._pid)],
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": path},
+        )
         if done.returncode != 0:
             return [f"bird: {done.stderr.strip() or done.stdout.strip()}"]
         deadline = time.monotonic() + 5

@@ -1,11 +1,21 @@
-"""Hearing of changes that others make on the node: links, addresses, routes and rules (rtnetlink(7))."""
+"""Hearing of changes that others make on the node: links, addresses, next hops, routes and rules (rtnetlink(7))."""
 
 import asyncio
 import socket
 from collections.abc import Callable
 
-_GROUPS = 0x1 | 0x10 | 0x100 | 0x40 | 0x400 | 0x80 | 0x8000
-"""RTMGRP_LINK, IPV4_IFADDR, IPV6_IFADDR, IPV4_ROUTE, IPV6_ROUTE, IPV4_RULE and its IPv6 sister (linux/rtnetlink.h)."""
+_HEARD = {
+    "LINK": 1,
+    "IPV4_IFADDR": 5,
+    "IPV4_ROUTE": 7,
+    "IPV4_RULE": 8,
+    "IPV6_IFADDR": 9,
+    "IPV6_ROUTE": 11,
+    "IPV6_RULE": 19,
+    "NEXTHOP": 32,
+}
+"""Multicast groups of rtnetlink by their names without RTNLGRP_ (linux/rtnetlink.h)."""
+_GROUPS = sum(1 << (number - 1) for number in _HEARD.values())
 
 
 class Monitor:
@@ -24,6 +34,6 @@ class Monitor:
         try:
             while self._socket.recv(65536):
                 pass
-        except (BlockingIOError, OSError):
+        except OSError:
             pass  # nothing left, or messages were lost: either way there is news
         self._wake()
