@@ -1,10 +1,13 @@
 """Topology files: what they say, and how each mistake is told."""
 
+import re
+import textwrap
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
+from sallyport.lab import topology_file
 from sallyport.lab.topology_file import TopologyError, find, load, parse, shipped
 
 LAB = """\
@@ -299,3 +302,18 @@ def test_a_file_that_is_not_utf8_is_told_by_its_name(tmp_path: Path) -> None:
     own.write_bytes(b"name: \xff\n")
     with pytest.raises(TopologyError, match=r"own\.yaml:1: is not UTF-8 text"):
         load(str(own))
+
+
+def test_the_examples_of_the_documentation_are_labs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "lab.md").read_text()
+    (large,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(parse(large, "lab.md").nodes) == 53
+    indented = [line for line in (topology_file.__doc__ or "").splitlines() if line.startswith("    ")]
+    schema = parse(textwrap.dedent("\n".join(indented)), "docstring")
+    assert [node.name for node in schema.nodes[:2]] == ["node-1", "worker-1"]
+    assert len(schema.nodes) == 51
+
+
+def test_the_documentation_names_every_shipped_topology() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "lab.md").read_text()
+    assert tuple(sorted(re.findall(r"^\| `([a-z0-9-]+)` \| \d+ \|", page, re.MULTILINE))) == shipped()
