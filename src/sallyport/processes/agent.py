@@ -140,7 +140,8 @@ class Agent:
 
     async def sync(self) -> None:
         """One round: objects to state, kernel to facts, both to a plan, plan and actual to steps, steps to kernel."""
-        state = translate(self._objects())
+        objects = self._objects()
+        state = translate(objects)
         assignments = recorded(state)
         facts = await self._facts(state)
         plan = plan_node(state, assignments, facts, self._settings)
@@ -155,7 +156,7 @@ class Agent:
         if failures:
             asyncio.get_running_loop().call_later(RETRY, self.wake)
         self._announce(plan, facts)
-        await self._report(plan, assignments)
+        await self._report(objects, plan, assignments)
         if steps:
             log.info(
                 "agent.applied", steps=[f"{step.kind.name}+{len(step.upserts)}-{len(step.deletes)}" for step in steps]
@@ -220,28 +221,27 @@ class Agent:
                 return
             await asyncio.to_thread(self._hands.announce, device, address)
 
-    async def _report(self, plan: NodePlan, assignments: dict[str, Assignment]) -> None:
+    async def _report(self, objects: Objects, plan: NodePlan, assignments: dict[str, Assignment]) -> None:
         """Status of the exits that this node holds or has lost, and an event for each change of holding."""
         stamp = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for egress in self._watches.objects(EGRESSES):
-            name = egress.metadata.name
+        egresses = {egress.metadata.name: egress for egress in objects.egresses}
+        for egress in egresses.values():
             wanted = self._wanted_status(egress, plan, assignments, stamp)
             if wanted != egress.status:
                 await self._write(egress, wanted)
         before = dict(self._last.held) if self._last else {}
         for name, address in plan.held.items():
-            if before.get(name) != address and self._is_news(name, address):
-                self._tell(name, "IPAssigned", f"Assigned Egress {name} with IP {address} on Node {self._node}")
+            if before.get(name) != address and not self._known(egresses[name].status, address):
+                message = f"Assigned Egress {name} with IP {address} on Node {self._node}"
+                self._tell(egresses.get(name), name, "IPAssigned", message)
         for name, address in before.items():
             if plan.held.get(name) != address:
-                self._tell(name, "IPUnassigned", f"Unassigned Egress {name} with IP {address} from Node {self._node}")
+                message = f"Unassigned Egress {name} with IP {address} from Node {self._node}"
+                self._tell(egresses.get(name), name, "IPUnassigned", message)
 
-    def _is_news(self, name: str, address: IPAddress) -> bool:
-        """False where the status already says so: a restarted agent has assigned nothing anew."""
-        for egress in self._watches.objects(EGRESSES):
-            if egress.metadata.name == name:
-                return (egress.status.egress_node, egress.status.egress_ip) != (self._node, str(address))
-        return False
+    def _known(self, status: EgressStatus, address: IPAddress) -> bool:
+        """Whether the status says already that we hold it: a restarted agent has assigned nothing anew."""
+        return (status.egress_node, status.egress_ip) == (self._node, str(address))
 
     def _wanted_status(
         self, egress: Egress, plan: NodePlan, assignments: dict[str, Assignment], stamp: str
@@ -266,10 +266,10 @@ class Agent:
         except ApiError as error:
             log.warning("agent.status_failed", egress=egress.metadata.name, error=str(error))
 
-    def _tell(self, name: str, reason: str, message: str) -> None:
+    def _tell(self, egress: Egress | None, name: str, reason: str, message: str) -> None:
         log.info("agent.holding", reason=reason, message=message)
-        uid = next((item.metadata.uid for item in self._watches.objects(EGRESSES) if item.metadata.name == name), "")
-        self._events.record(ObjectRef("Egress", name, uid=uid), "Normal", reason, message)
+        ref = ObjectRef("Egress", name, uid=egress.metadata.uid if egress else "")
+        self._events.record(ref, "Normal", reason, message)
 
     async def _heartbeat(self) -> None:
         while True:

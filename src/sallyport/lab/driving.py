@@ -1,0 +1,227 @@
+"""Driving a lab from a program, as its users do: the command line, kubectl, requests from pods, captures on wires."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sallyport.drivers.command import DriverError
+from sallyport.lab import names, namespaces
+from sallyport.lab.record import Record
+from sallyport.lab.topology import NodeMachine, Topology
+from sallyport.lab.topology_file import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: which source the outside host saw (port too), or the error; `seconds` it took."""
+
+    source: str = ""
+    port: int = 0
+    error: str = ""
+    seconds: float = 0.0
+    time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One captured frame: the MAC that sent it, and its addresses and ports."""
+
+    mac: str
+    source: str
+    destination: str
+    port: int
+
+
+class Lab:
+    """A lab that runs. `name` is its name; `topology` what it was built from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.record = Record(name)
+        self.topology: Topology = parse(self.record.topology.read_text(), str(self.record.topology))
+
+    @classmethod
+    def up(cls, topology: str, name: str, tell: Callable[[str], object] = lambda _: None) -> "Lab":
+        """Build one and wait until it is ready; `tell` gets each line of its progress. DriverError when it fails."""
+        argv = [sys.executable, "-m", "sallyport.cli", "lab", "up", topology, "--name", name]
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+            lines = []
+            for line in child.stderr or ():
+                lines.append(line.rstrip())
+                tell(lines[-1])
+        if child.returncode != 0:
+            raise DriverError(f"lab {name} did not come up: {'; '.join(lines[-3:])}")
+        return cls(name)
+
+    def down(self) -> None:
+        """Remove it."""
+        self.sallyport("lab", "down", "--name", self.name)
+
+    def sallyport(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The command line, with this lab's kubeconfig. DriverError when it fails and `check` is set."""
+        return self._run([sys.executable, "-m", "sallyport.cli", *arguments], check=check)
+
+    def kubectl(self, *arguments: str, text: str = "", check: bool = True) -> str:
+        """What kubectl prints. DriverError when it fails and `check` is set."""
+        done = self._run(["kubectl", *arguments], text=text, check=check)
+        return done.stdout if check else done.stdout + done.stderr
+
+    def objects(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
+        """Objects as kubectl prints them in JSON."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, "-o", "json", *arguments))
+        return list(found["items"]) if "items" in found else [found]
+
+    def _run(self, argv: Sequence[str], text: str = "", *, check: bool) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "KUBECONFIG": str(self.record.kubeconfig)}
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, env=env, timeout=120)
+        if check and done.returncode != 0:
+            raise DriverError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done
+
+    def space(self, where: str) -> str:
+        """The network namespace of a machine, or of a pod given as NAMESPACE/NAME."""
+        owner, slash, pod = where.partition("/")
+        return names.pod_namespace(self.name, (owner, pod)) if slash else names.namespace(self.name, where)
+
+    def command(self, where: str, *argv: str) -> list[str]:
+        """The command line that runs something on a machine or in a pod."""
+        return namespaces.command(self.space(where), argv)
+
+    def execute(self, where: str, *argv: str, check: bool = True) -> str:
+        """What a command prints on a machine or in a pod. DriverError when it fails and `check` is set."""
+        return self._run(self.command(where, *argv), check=check).stdout
+
+    def ask(self, pod: str, protocol: str, address: str, *, timeout: float = 2.0, port: int = 0) -> Asked:
+        """One request from a pod (or machine) to an outside host."""
+        return self.asking(pod, protocol, address, timeout=timeout, port=port)[0]
+
+    def asking(
+        self,
+        pod: str,
+        protocol: str,
+        address: str,
+        *,
+        timeout: float = 2.0,
+        port: int = 0,
+        count: int = 1,
+        interval: float = 0.0,
+    ) -> list[Asked]:
+        """`count` requests, one after the other, `interval` seconds apart."""
+        with self.asker(pod, protocol, address, timeout=timeout, port=port, count=count, interval=interval) as child:
+            return list(answers(child))
+
+    def asker(
+        self,
+        pod: str,
+        protocol: str,
+        address: str,
+        *,
+        timeout: float = 2.0,
+        port: int = 0,
+        count: int = 1,
+        interval: float = 0.0,
+    ) -> "subprocess.Popen[str]":
+        """The process that makes the requests; its lines are read by `answers`."""
+        argv = [sys.executable, "-m", "sallyport.lab.ask", protocol, address, "--timeout", str(timeout)]
+        argv += ["--count", str(count), "--interval", str(interval)]
+        argv += ["--port", str(port)] if port else []
+        return subprocess.Popen(self.command(pod, *argv), stdout=subprocess.PIPE, text=True)
+
+    def node_macs(self) -> dict[str, str]:
+        """Nodes by the MAC of their uplink; those that are off are left out."""
+        found: dict[str, str] = {}
+        for machine in self.topology.machines():
+            if isinstance(machine, NodeMachine):
+                mac = self.execute(machine.name, "cat", "/sys/class/net/eth0/address", check=False).strip()
+                if mac:
+                    found[mac] = machine.name
+        return found
+
+    @contextlib.contextmanager
+    def capture(self, machine: str, expression: str, device: str = "eth0") -> Iterator["Capture"]:
+        """Frames that arrive at a machine and match a tcpdump expression, from here to the end of the block."""
+        # -e shows MACs, -Q in leaves out what the machine itself sends, --immediate-mode does not wait for more.
+        argv = ["tcpdump", "-e", "-n", "-l", "-U", "--immediate-mode", "-Q", "in", "-i", device]
+        argv.append(f"({expression}) or (udp dst port {MARKER_PORT})")
+        child = subprocess.Popen(
+            self.command(machine, *argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "listening on" in line:
+                break
+        capture = Capture(self, machine, child)
+        try:
+            yield capture
+            capture.settle()
+        finally:
+            child.terminate()
+            child.wait()
+            for stream in (child.stdout, child.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+MARKER_PORT = 9
+"""Discard (RFC 863): a datagram there marks the point up to which a capture was read."""
+
+_LINE = re.compile(
+    r"(?P<mac>[0-9a-f:]{17}) > \S+ ethertype IPv[46] \(\S+\), length \d+: "
+    r"(?P<source>[0-9a-fA-F.:]+?)(\.(?P<port>\d+))? > (?P<destination>[0-9a-fA-F.:]+?)(\.\d+)?: "
+)
+
+
+@dataclass
+class Capture:
+    """A running capture. `frames` are those read so far."""
+
+    lab: Lab
+    machine: str
+    child: "subprocess.Popen[str]"
+    frames: list[Frame] = field(default_factory=list)
+
+    def settle(self) -> list[Frame]:
+        """All frames that arrived until now: read up to a marker that is sent now."""
+        machine = self.lab.topology.machine(self.machine)
+        target = (machine or self.lab.topology.control).attachments[0].address
+        family = "AF_INET6" if target.version == 6 else "AF_INET"
+        mark = f"socket(socket.{family}, socket.SOCK_DGRAM).sendto(b'mark', ('{target}', {MARKER_PORT}))"
+        program = f"import socket; socket.{mark}"
+        self.lab.execute(self.lab.topology.control.name, sys.executable, "-c", program)
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
+            if f".{MARKER_PORT}: UDP" in line:
+                break
+            if (found := _LINE.search(line)) is not None:
+                port = int(found["port"] or 0)
+                self.frames.append(Frame(found["mac"], found["source"], found["destination"], port))
+        return self.frames
+
+    def sources(self, destination: str) -> set[str]:
+        """Source addresses of the frames to a destination."""
+        return {frame.source for frame in self.settle() if frame.destination == destination}
+
+
+def answers(child: "subprocess.Popen[str]") -> Iterator[Asked]:
+    """The requests of an `asker`, one by one as they are done."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        fields: dict[str, Any] = json.loads(line)
+        yield Asked(**{name: fields[name] for name in ("source", "port", "error", "seconds", "time") if name in fields})
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> float:
+    """Ask again and again until it holds, and return how many seconds that took. AssertionError after `seconds`."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+    return time.monotonic() - began
