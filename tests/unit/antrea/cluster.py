@@ -1,9 +1,10 @@
 """A cluster of values: what users write and where packets go, with the controller and the agents in between.
 
 No API server and no kernel: objects live in dictionaries, `settle` lets the pure parts of the controller and of every
-living agent act in turn until nothing changes, and `way` reads out of the nodes' plans where a pod's packets end up.
+living agent act in turn until nothing changes, and `way` walks a packet of a pod through the nodes' plans.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_interface
 from typing import Any
@@ -15,14 +16,16 @@ from sallyport.apis.antrea.status import from_controller, from_holder, released
 from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION, translate
 from sallyport.apis.antrea.types import LIMIT_ANNOTATION, Egress, EgressSpec, EgressStatus, ExternalIPPool
 from sallyport.apis.core import ConfigMap, Namespace, Node, Pod
-from sallyport.model.kernel import Element, Fdb, InterfaceAddress, Neighbor, NextHop, Route
+from sallyport.model.kernel import Element, InterfaceAddress
 from sallyport.model.plan import ClusterPlan, Liveness, NodeFacts, NodePlan, Uplink
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, Family, IPAddress
 from sallyport.plan.cluster import plan_cluster, recorded
 from sallyport.plan.node import plan_node
+from sallyport.trace import Packet, Verdict, underlay, walk
 
-DROPPED = "dropped"
+OUTSIDE: Mapping[Family, str] = {4: "203.0.113.10", 6: "2001:db8:113::10"}
+DELIVERED, DROPPED = str(Verdict.DELIVERED), str(Verdict.DROPPED)
 FREE = "by its node's own address"
 UNDECIDED = "kept in the cluster until decided"
 SETTINGS = Settings()
@@ -46,7 +49,7 @@ def parts(*ranges: str) -> list[dict[str, str]]:
 @dataclass
 class Cluster:
     """All objects by name. `added` are addresses that a person put on a node's interface, `assigned` those that its
-    agent did; `dead` are nodes without power, `away` those whose controller-side lease has run out as well."""
+    agents did; `dead` are nodes without power, `away` those whose lease has run out, too."""
 
     egresses: dict[str, Egress] = field(default_factory=dict)
     pools: dict[str, ExternalIPPool] = field(default_factory=dict)
@@ -241,33 +244,21 @@ class Cluster:
             if isinstance(item, Element) and item.set == name
         }
 
-    def way(self, pod: str, family: Family = 4) -> str:
-        """The source address with which a pod's packets leave the cluster, or DROPPED, FREE or UNDECIDED."""
+    def way(self, pod: str, family: Family = 4, to: str = "") -> str:
+        """How a pod's packet leaves the cluster: the egress IP that it has outside, FREE, DROPPED, or UNDECIDED; where
+        it does not leave, DELIVERED. `to` is a host outside unless given."""
         node = self.pods[pod].spec.node_name
-        address = next(text for text in self.pods[pod].addresses if ip_address(text).version == family)
-        exit_id = self.elements(node, f"clients{family}").get(address)
-        if exit_id is None:
-            return FREE if address in self.elements(node, f"free{family}") else UNDECIDED
-        table = SETTINGS.table(int(exit_id))
-        routes = [item for item in self.plans[node].objects if isinstance(item, Route)]
-        route = min((item for item in routes if (item.family, item.table) == (family, table)), key=lambda r: r.metric)
-        mark = str(SETTINGS.mark(int(exit_id)))
-        if route.type == "throw":
-            return self.elements(node, f"exits{family}").get(mark, DROPPED)
-        if route.type == "unreachable":
-            return DROPPED
-        return self.elements(self._behind(node, route), f"exits{family}").get(mark, DROPPED)
-
-    def _behind(self, node: str, route: Route) -> str:
-        """The node at the other end of the tunnel that a route leads into."""
-        objects = self.plans[node].objects
-        hop = next(item for item in objects if isinstance(item, NextHop) and item.id == route.next_hop)
-        mac = next(item.lladdr for item in objects if isinstance(item, Neighbor) and item.address == hop.gateway)
-        outer = ip_address(next(item.destination for item in objects if isinstance(item, Fdb) and item.lladdr == mac))
-        for name in sorted(self.nodes.keys() - self.dead):
-            if outer in self._facts(name, self.state(name)).addresses:
-                return name
-        raise AssertionError(f"no living node has {outer}, to which the tunnel leads")
+        source = next(ip_address(text) for text in self.pods[pod].addresses if ip_address(text).version == family)
+        packet = Packet(source, node, ip_address(to or OUTSIDE[family]))
+        living = sorted(self.nodes.keys() - self.dead)
+        kernels = {name: self.plans[name].objects for name in living}
+        state = self.state()
+        trace = walk(packet, kernels, underlay(state, [self._facts(name, state) for name in living]), SETTINGS)
+        if trace.verdict is Verdict.LEFT:
+            return str(trace.source) if trace.governed else FREE
+        if trace.verdict is Verdict.DROPPED and "neither governed nor free yet" in trace.hops[-1].decided:
+            return UNDECIDED
+        return str(trace.verdict)
 
 
 def ready() -> Cluster:
