@@ -4,8 +4,9 @@ No API server and no kernel: objects live in dictionaries, `settle` lets the pur
 living agent act in turn until nothing changes, and `way` walks a packet of a pod through the nodes' plans.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
@@ -119,15 +120,18 @@ class Cluster:
     # What Sallyport does.
 
     def settle(self) -> "Cluster":
-        """Let everybody act until nobody changes anything any more."""
+        """Let everybody act in turn until nobody changes anything any more."""
         for _ in range(ROUNDS):
-            before = (dict(self.egresses), dict(self.assigned))
-            self._control()
-            for node in sorted(self.nodes.keys() - self.dead):
-                self._act(node)
-            if before == (self.egresses, self.assigned):
+            changes = [self._changes(self._control)]
+            changes += [self._changes(partial(self._act, node)) for node in sorted(self.nodes.keys() - self.dead)]
+            if not any(changes):
                 return self
         raise AssertionError("no rest: a status or an address changes hands for ever")
+
+    def _changes(self, act: Callable[[], None]) -> bool:
+        before = (dict(self.egresses), dict(self.assigned))
+        act()
+        return before != (self.egresses, self.assigned)
 
     def state(self, node: str = "") -> ClusterState:
         """What the controller sees or, with a node, what that node's agent does."""
