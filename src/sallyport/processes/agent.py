@@ -150,18 +150,18 @@ class Agent:
         deltas = diff(plan.objects, actual)
         steps = sequence(deltas)
         failures = await self._do(self._hands.apply, steps) if steps else []
-        self._report_drift(plan, deltas)
+        previous, self._last = self._last, plan
+        self._report_drift(previous, plan, deltas)
         for failure in failures:
             log.error("agent.apply_failed", failure=failure)
         if failures:
             asyncio.get_running_loop().call_later(RETRY, self.wake)
-        self._announce(plan, facts)
-        await self._report(objects, plan, assignments)
+        self._announce(previous, plan, facts)
+        await self._report(objects, previous, plan, assignments)
         if steps:
             log.info(
                 "agent.applied", steps=[f"{step.kind.name}+{len(step.upserts)}-{len(step.deletes)}" for step in steps]
             )
-        self._last = plan
 
     def _objects(self) -> Objects:
         watched = self._watches.objects
@@ -187,9 +187,9 @@ class Agent:
         async with self._worker:
             return await asyncio.to_thread(work, *args, **kwargs)
 
-    def _report_drift(self, plan: NodePlan, deltas: dict[Kind, Delta]) -> None:
+    def _report_drift(self, previous: NodePlan | None, plan: NodePlan, deltas: dict[Kind, Delta]) -> None:
         """The plan is the same as last time and yet something differed: somebody changed the kernel by hand."""
-        if self._last is None or self._last.objects != plan.objects or not deltas:
+        if previous is None or previous.objects != plan.objects or not deltas:
             return
         lines = [
             _describe(item) for delta in deltas.values() for item in (*delta.create, *delta.replace, *delta.delete)
@@ -201,10 +201,10 @@ class Agent:
             ref, "Warning", "DriftRepaired", f"Kernel state was changed by somebody else; repaired: {shown}"
         )
 
-    def _announce(self, plan: NodePlan, facts: NodeFacts) -> None:
+    def _announce(self, previous: NodePlan | None, plan: NodePlan, facts: NodeFacts) -> None:
         before = (
-            set(self._last.announcements)
-            if self._last
+            set(previous.announcements)
+            if previous
             else {item for item in plan.announcements if item[1] in facts.held and item[1] in facts.addresses}
         )
         for device, address in plan.announcements:
@@ -221,7 +221,9 @@ class Agent:
                 return
             await asyncio.to_thread(self._hands.announce, device, address)
 
-    async def _report(self, objects: Objects, plan: NodePlan, assignments: dict[str, Assignment]) -> None:
+    async def _report(
+        self, objects: Objects, previous: NodePlan | None, plan: NodePlan, assignments: dict[str, Assignment]
+    ) -> None:
         """Status of the exits that this node holds or has lost, and an event for each change of holding."""
         stamp = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         egresses = {egress.metadata.name: egress for egress in objects.egresses}
@@ -229,7 +231,7 @@ class Agent:
             wanted = self._wanted_status(egress, plan, assignments, stamp)
             if wanted != egress.status:
                 await self._write(egress, wanted)
-        before = dict(self._last.held) if self._last else {}
+        before = dict(previous.held) if previous else {}
         for name, address in plan.held.items():
             if before.get(name) != address and not self._known(egresses[name].status, address):
                 message = f"Assigned Egress {name} with IP {address} on Node {self._node}"
