@@ -44,5 +44,14 @@ def test_links_and_source_files_that_a_document_names_exist(document: Path) -> N
     assert missing == []
 
 
+@pytest.mark.parametrize(("tree", "prefix"), [("src/sallyport", ""), ("tests", "tests/")])
+def test_the_guide_for_contributors_has_a_line_for_every_directory(tree: str, prefix: str) -> None:
+    present = {
+        f"{prefix}{path.parent.name}/" for path in (ROOT / tree).glob("*/*") if path.suffix == ".py" or path.is_dir()
+    }
+    told = set(re.findall(r"^\| `([\w/]+/)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+    assert {name for name in present if "__" not in name} - told == set()
+
+
 def test_a_name_that_is_no_test_would_be_found() -> None:
     assert named_in("`of_two_the_older_wins` and `two_words` and `ip -d link`") == {"of_two_the_older_wins"}
