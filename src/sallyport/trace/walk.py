@@ -118,7 +118,7 @@ class _Walk:
         if routed.next_hop is not None:
             yield from self._encapsulated(at, routed.next_hop)
         elif routed.way is Way.CLUSTER:
-            yield at.ended(Verdict.DELIVERED, "network of the CNI", "delivered", source=at.source)
+            yield at.ended(Verdict.DELIVERED, "network of the CNI", "delivered in the cluster", source=at.source)
         else:
             yield from self._out(at)
 

@@ -1,0 +1,170 @@
+"""What `plan` and `trace` work on: the objects of a cluster at one moment, out of files or from the API server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import typer
+
+from sallyport.apis.antrea.objects import Objects
+from sallyport.apis.antrea.review import Severity, review
+from sallyport.apis.antrea.types import EGRESSES, POOLS
+from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease, Namespace, ObjectMeta
+from sallyport.apis.manifests import Manifest
+from sallyport.apis.resource import Resource
+from sallyport.cli.check import read_files
+from sallyport.kube.client import Client
+from sallyport.kube.errors import NotFound
+from sallyport.model.state import PodKey
+from sallyport.processes.settings import NAMESPACE
+
+T = TypeVar("T")
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label that the API server gives every namespace (KEP-2161)."""
+CONFIGURATION_NAMESPACE = "kube-system"
+
+
+class InputError(Exception):
+    """What the user gave cannot be used; `str()` is one line that names it."""
+
+
+@contextmanager
+def told(command: str) -> Iterator[None]:
+    """An `InputError` becomes one line on standard error and exit status 2."""
+    try:
+        yield
+    except InputError as error:
+        typer.echo(f"{command}: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Objects and agents' leases. `moment` is when it was taken, by which leases are judged; None where nobody says.
+    `recorded` is true of a living cluster, whose controller has written into the objects all that agents go by.
+    `remarks` are lines about what was left out."""
+
+    objects: Objects
+    leases: tuple[Lease, ...] = ()
+    moment: datetime | None = None
+    recorded: bool = False
+    remarks: tuple[str, ...] = ()
+
+
+def from_files(paths: list[Path], service_networks: tuple[str, ...]) -> Snapshot:
+    """Manifests as written, or what `kubectl get -o yaml` printed; objects that the API would refuse are left out.
+
+    The moment is the last at which any agent renewed its lease. Raises InputError where a file cannot be read.
+    """
+    try:
+        manifests, flaws = read_files(paths)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
+    if flaws:
+        raise InputError(f"{flaws[0].file}:{flaws[0].line}: {flaws[0].message}")
+    examined = review(manifests, ())
+    leases = tuple(_lease(item) for item in manifests if (item.api_version, item.kind) == _LEASE)
+    remarks = tuple(
+        f"{item.file}:{item.line}: {item.object} is left out: {item.field}: {item.reason}"
+        for item in examined.findings
+        if item.severity is Severity.REFUSED
+    )
+    return Snapshot(
+        objects=replace(_as_stored(examined.objects), service_networks=service_networks),
+        leases=tuple(item for item in leases if item.metadata.namespace == NAMESPACE),
+        moment=max((moment for item in leases if (moment := renewed(item)) is not None), default=None),
+        remarks=remarks,
+    )
+
+
+_LEASE = (LEASES.api_version, LEASES.kind)
+
+
+def _lease(manifest: Manifest) -> Lease:
+    try:
+        lease = msgspec.convert(manifest.data, Lease)
+        renewed(lease)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InputError(f"{manifest.file}:{manifest.line}: Lease/{manifest.name}: {error}") from None
+    return lease
+
+
+def renewed(lease: Lease) -> datetime | None:
+    """When its holder last renewed it. Raises ValueError where that is no time, or one without a zone."""
+    if not lease.spec.renew_time:
+        return None
+    moment = datetime.fromisoformat(lease.spec.renew_time)
+    if moment.tzinfo is None:
+        raise ValueError(f"spec.renewTime {lease.spec.renew_time!r} has no time zone")
+    return moment
+
+
+def _as_stored(objects: Objects) -> Objects:
+    """Written manifests leave out what the API server adds: the namespace `default`, the namespaces' own label. The
+    namespaces of pods are taken to exist."""
+    pods = tuple(
+        item if item.metadata.namespace else msgspec.structs.replace(item, metadata=_in_default(item.metadata))
+        for item in objects.pods
+    )
+    written = {item.metadata.name: item for item in objects.namespaces}
+    names = sorted({*written, *(item.metadata.namespace for item in pods)})
+    namespaces = [written.get(name, Namespace(metadata=ObjectMeta(name=name))) for name in names]
+    return replace(
+        objects,
+        pods=pods,
+        namespaces=tuple(msgspec.structs.replace(item, metadata=_labelled(item.metadata)) for item in namespaces),
+    )
+
+
+def _in_default(meta: ObjectMeta) -> ObjectMeta:
+    return msgspec.structs.replace(meta, namespace="default")
+
+
+def _labelled(meta: ObjectMeta) -> ObjectMeta:
+    return msgspec.structs.replace(meta, labels={**meta.labels, NAME_LABEL: meta.name})
+
+
+async def from_cluster(client: Client, pod: PodKey, service_networks: tuple[str, ...], now: datetime) -> Snapshot:
+    """What concerns one pod: the policies, the nodes, and the pods of its own node. Raises ApiError; InputError where
+    there is no such pod."""
+    namespace, name = pod
+    try:
+        found = await client.get(PODS, name, namespace)
+    except NotFound:
+        raise InputError(f"there is no pod {namespace}/{name} at {client.connection.server}") from None
+    remarks: list[str] = []
+    on_its_node = f"spec.nodeName={found.spec.node_name}"
+    return Snapshot(
+        objects=Objects(
+            egresses=await _listed(client, EGRESSES, remarks),
+            pools=await _listed(client, POOLS, remarks),
+            nodes=await _listed(client, NODES, remarks),
+            namespaces=await _listed(client, NAMESPACES, remarks),
+            pods=await _listed(client, PODS, remarks, field_selector=on_its_node) if found.spec.node_name else (found,),
+            configmaps=await _listed(client, CONFIGMAPS, remarks, namespace=CONFIGURATION_NAMESPACE),
+            service_networks=service_networks,
+        ),
+        leases=await _listed(client, LEASES, remarks, namespace=NAMESPACE),
+        moment=now,
+        recorded=True,
+        remarks=tuple(remarks),
+    )
+
+
+async def _listed(
+    client: Client, resource: Resource[T], remarks: list[str], *, namespace: str | None = None, field_selector: str = ""
+) -> tuple[T, ...]:
+    """All objects of a kind, page by page."""
+    items: list[T] = []
+    page = await client.list_page(resource, namespace, field_selector=field_selector)
+    while True:
+        items += page.items
+        remarks += [f"{line} is left out" for line in page.undecodable]
+        if not page.continue_:
+            return tuple(items)
+        page = await client.list_page(resource, namespace, field_selector=field_selector, continue_=page.continue_)
