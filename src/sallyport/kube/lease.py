@@ -4,7 +4,7 @@ Source: https://kubernetes.io/docs/concepts/architecture/leases/ and k8s.io/clie
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -25,18 +25,26 @@ def micro_time(seconds: float) -> str:
 
 
 async def renew_lease(
-    client: Client, namespace: str, name: str, holder: str, *, duration: timedelta, now: datetime
+    client: Client,
+    namespace: str,
+    name: str,
+    holder: str,
+    *,
+    duration: timedelta,
+    now: datetime,
+    annotations: Mapping[str, str] | None = None,
 ) -> Lease:
     """Say that `holder` is alive `now`, and for `duration` (whole seconds) from then on; mostly one request."""
+    meta = {"annotations": dict(annotations)} if annotations else {}
     spec = {
         "holderIdentity": holder,
         "leaseDurationSeconds": max(1, int(duration.total_seconds())),
         "renewTime": micro_time(now.timestamp()),
     }
     try:
-        return await client.patch(LEASES, name, {"spec": spec}, namespace)
+        return await client.patch(LEASES, name, {"metadata": meta, "spec": spec}, namespace)
     except NotFound:
-        body = {"metadata": {"name": name, "namespace": namespace}, "spec": spec}
+        body = {"metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
         return await client.create(LEASES, body, namespace)
 
 

@@ -30,9 +30,8 @@ from sallyport.lab.podnet import PodNetwork
 from sallyport.lab.record import Child, Record, end, started
 from sallyport.lab.topology import Machine, NodeMachine, Topology
 from sallyport.lab.topology_file import parse
-from sallyport.processes.controller import LEASE_PREFIX
 from sallyport.processes.observe import configure_logging
-from sallyport.processes.settings import NAMESPACE
+from sallyport.processes.settings import LEASE_PREFIX, NAMESPACE
 
 log = structlog.get_logger(__name__)
 

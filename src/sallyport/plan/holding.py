@@ -12,7 +12,9 @@ def holds(assignment: Assignment, facts: NodeFacts) -> bool:
     """Whether this node is to hold the exit's address.
 
     A static address is held where it is configured. A pooled one belongs to the first node in rank that lives; a
-    node counts as dead only when its session was up and went down, or never came up within the grace time.
+    node counts as dead only when its session was up and went down, or never came up within the grace time. While it
+    has a better place to go to, the node that holds it keeps it until another one says that it holds it: a planned
+    move makes before it breaks.
     """
     if assignment.address is None or not assignment.id:
         return False
@@ -22,8 +24,13 @@ def holds(assignment: Assignment, facts: NodeFacts) -> bool:
         if node == facts.node:
             return True
         if facts.peers.get(node, Liveness.UNKNOWN) is not Liveness.DOWN:
-            return False
+            return _awaits_claim(assignment, facts)
     return False
+
+
+def _awaits_claim(assignment: Assignment, facts: NodeFacts) -> bool:
+    """Whether we have the address, and nobody else has said yet that it has it."""
+    return assignment.address in facts.held and assignment.holder == facts.node
 
 
 def watched(assignments: Mapping[str, Assignment], node: str) -> frozenset[str]:

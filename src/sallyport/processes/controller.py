@@ -20,13 +20,12 @@ from sallyport.model.plan import ClusterPlan
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, Problem
 from sallyport.plan.cluster import plan_cluster
-from sallyport.processes.settings import NAMESPACE
+from sallyport.processes.settings import LEASE_PREFIX, NAMESPACE
 from sallyport.processes.watches import Watches
 
 log = structlog.get_logger(__name__)
 
 
-LEASE_PREFIX = "sallyport-agent-"
 GATHER = 0.005
 """Seconds for which a burst of changes is gathered before planning."""
 RECHECK = 5.0

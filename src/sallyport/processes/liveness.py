@@ -15,17 +15,27 @@ class Sessions:
     grace: float
     _first_seen: dict[str, float] = field(default_factory=dict)
     _was_up: set[str] = field(default_factory=set)
+    _vouched: set[str] = field(default_factory=set)
+
+    def vouch(self, peer: str) -> None:
+        """The peer has shown in another way that it lives, by claiming an address that we had taken over from it:
+        it is only the path between us that is broken. That holds until its session comes up again."""
+        self._vouched.add(peer)
 
     def judge(self, states: Mapping[str, str], now: float) -> dict[str, Liveness]:
         """Verdicts for BIRD's session states by peer at monotonic second `now`."""
         for gone in self._first_seen.keys() - states.keys():
             del self._first_seen[gone]
             self._was_up.discard(gone)
+            self._vouched.discard(gone)
         verdicts: dict[str, Liveness] = {}
         for peer, state in states.items():
             since = self._first_seen.setdefault(peer, now)
             if state == "Up":
                 self._was_up.add(peer)
+                self._vouched.discard(peer)
+                verdicts[peer] = Liveness.UP
+            elif peer in self._vouched:
                 verdicts[peer] = Liveness.UP
             elif peer in self._was_up or now - since >= self.grace:
                 verdicts[peer] = Liveness.DOWN

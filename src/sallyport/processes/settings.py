@@ -6,6 +6,8 @@ from pathlib import Path
 
 NAMESPACE = "sallyport-system"
 """Where our leases live."""
+LEASE_PREFIX = "sallyport-agent-"
+"""Name of an agent's lease, less its node's name."""
 
 
 @dataclass(frozen=True, slots=True)

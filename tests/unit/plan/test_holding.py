@@ -41,6 +41,16 @@ def test_a_node_that_is_not_ranked_holds_nothing() -> None:
     assert not held_by(4, node_1=DOWN, node_2=DOWN, node_3=DOWN)
 
 
+def test_a_planned_move_keeps_the_address_until_its_new_holder_claims_it() -> None:
+    here = replace(facts_of(2, "10.0.0.50"), held=frozenset({ip_address("10.0.0.50")}), peers={"node-1": UP})
+    assert holds(replace(RANKED, holder="node-2"), here)
+    assert not holds(replace(RANKED, holder="node-1"), here)
+    unranked = replace(here, node="node-9")
+    assert holds(replace(RANKED, holder="node-9"), unranked)
+    assert not holds(replace(RANKED, holder="node-9", nodes=()), unranked)
+    assert not holds(replace(RANKED, holder="node-2"), replace(here, held=frozenset()))
+
+
 def test_nothing_is_held_without_an_address_or_an_id() -> None:
     assert not holds(replace(RANKED, address=None), facts_of(1))
     assert not holds(replace(RANKED, id=0), facts_of(1))

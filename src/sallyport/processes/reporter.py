@@ -1,0 +1,120 @@
+"""What an agent writes to the API: status and events of the egress IPs that its node holds.
+
+It works beside the agent's loop and never holds it up: an address moves without the API server's help.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from sallyport.apis.antrea.status import changes, from_holder, released
+from sallyport.apis.antrea.types import EGRESSES, Egress, EgressStatus
+from sallyport.kube.client import Client
+from sallyport.kube.errors import ApiError, Conflict, NotFound
+from sallyport.kube.events import Recorder
+from sallyport.model.plan import Assignment, NodePlan
+from sallyport.model.state import IPAddress, ObjectRef
+
+log = structlog.get_logger(__name__)
+
+RETRY = 1.0
+"""Seconds until a write is tried again that the API server did not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of the agent: the objects that it saw, and what it made of them."""
+
+    egresses: Mapping[str, Egress]
+    assignments: Mapping[str, Assignment]
+    plan: NodePlan
+
+
+class Reporter:
+    """Writes for one node. Only the newest round counts."""
+
+    def __init__(self, client: Client, events: Recorder, node: str, now: Callable[[], datetime]) -> None:
+        self._client, self._events, self._node, self._now = client, events, node, now
+        self._round: Round | None = None
+        self._wake = asyncio.Event()
+        self._held: dict[str, IPAddress] | None = None
+
+    def report(self, done: Round) -> None:
+        """Take note of a round that was carried out."""
+        self._tell_moves(done)
+        self._round = done
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._round is not None and not await self._write_all(self._round):
+                await asyncio.sleep(RETRY)
+                self._wake.set()
+
+    async def _write_all(self, done: Round) -> bool:
+        """Whether all is written that this round has to say."""
+        stamp = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        complete = True
+        for egress in done.egresses.values():
+            wanted = self._wanted(egress, done, stamp)
+            if wanted != egress.status:
+                complete = await self._write(egress, wanted) and complete
+        return complete
+
+    def _wanted(self, egress: Egress, done: Round, stamp: str) -> EgressStatus:
+        name, status = egress.metadata.name, egress.status
+        if (address := done.plan.held.get(name)) is not None:
+            return from_holder(status, self._node, address, stamp)
+        assignment = done.assignments[name]
+        if status.egress_node == self._node and assignment.static:
+            return released(status, assignment.address, stamp)
+        return status  # a pooled address that moved: its new holder says so, and until then nothing is unsaid
+
+    async def _write(self, egress: Egress, status: EgressStatus) -> bool:
+        body = {
+            "metadata": {"resourceVersion": egress.metadata.resource_version},
+            "status": changes(egress.status, status),
+        }
+        try:
+            await self._client.patch(EGRESSES, egress.metadata.name, body, subresource="status")
+        except (Conflict, NotFound) as error:
+            log.debug("agent.stale", error=str(error))  # the watch brings the newer object, and a new round
+        except ApiError as error:
+            log.warning("agent.status_failed", egress=egress.metadata.name, error=str(error))
+            return False
+        return True
+
+    def _tell_moves(self, done: Round) -> None:
+        """An event for each address that is held now and was not, and the other way round."""
+        held = dict(done.plan.held)
+        before = self._known(done) if self._held is None else self._held
+        self._held = held
+        for name, address in held.items():
+            if before.get(name) != address:
+                message = f"Assigned Egress {name} with IP {address} on Node {self._node}"
+                self._tell(done, name, "IPAssigned", message)
+        for name, address in before.items():
+            if held.get(name) != address:
+                message = f"Unassigned Egress {name} with IP {address} from Node {self._node}"
+                self._tell(done, name, "IPUnassigned", message)
+
+    def _known(self, done: Round) -> dict[str, IPAddress]:
+        """What the statuses say that this node holds: a restarted agent has assigned nothing anew."""
+        return {
+            name: address
+            for name, address in done.plan.held.items()
+            if (status := done.egresses[name].status).egress_node == self._node and status.egress_ip == str(address)
+        }
+
+    def _tell(self, done: Round, name: str, reason: str, message: str) -> None:
+        log.info("agent.holding", reason=reason, message=message)
+        egress = done.egresses.get(name)
+        self._events.record(
+            ObjectRef("Egress", name, uid=egress.metadata.uid if egress else ""), "Normal", reason, message
+        )
