@@ -172,7 +172,9 @@ def _without_node_addresses(
             if inside:
                 address = type(part.first)(inside[0][1])
                 text = f"range {part.first} to {part.last} holds {address}, an address of Node {inside[0][2]}"
-                problems.append(Problem(pool.ref, NODE_ADDRESS, f"{text}; no further Egress is given it", "spec.ipRanges"))
+                problems.append(
+                    Problem(pool.ref, NODE_ADDRESS, f"{text}; no further Egress is given it", "spec.ipRanges")
+                )
         spared[key] = replace(pool, ranges=tuple(ranges))
     return spared
 
