@@ -40,6 +40,7 @@ def apply(
     It takes what documents print, also where kubectl does not: a list of objects (`- apiVersion: …`). Server-side
     apply is used, so applying twice changes nothing, and a field left out the second time is given up.
 
+    \b
         sallyport apply examples/antrea/pool.yaml examples/antrea/egress.yaml
 
     Exit status: 0 all applied, 1 something refused, 2 nothing could be tried.

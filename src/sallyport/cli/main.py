@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from sallyport.cli import agent, apply, check, controller
+from sallyport.cli import agent, apply, check, controller, plan, trace
 
 PLUGINS = "sallyport.commands"
 """Entry points of this group are commands too: so `lab`, which stands above this package, is found but not imported."""
@@ -19,10 +19,12 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command("check")(check.check)
-    app.command("apply")(apply.apply)
-    app.command("controller")(controller.controller)
-    app.command("agent")(agent.agent)
+    app.command("check", short_help="Check manifests before they are applied.")(check.check)
+    app.command("apply", short_help="Apply manifests as documents print them.")(apply.apply)
+    app.command("plan", short_help="Print what would be done, from files alone.")(plan.plan)
+    app.command("trace", short_help="Tell which way a pod's packet takes, hop by hop.")(trace.trace)
+    app.command("controller", short_help="Run the process that decides for the cluster.")(controller.controller)
+    app.command("agent", short_help="Run the process that keeps one node's kernel.")(agent.agent)
     for plugin in sorted(entry_points(group=PLUGINS), key=lambda item: item.name):
         app.add_typer(plugin.load(), name=plugin.name)
     return app

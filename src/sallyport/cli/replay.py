@@ -14,7 +14,8 @@ from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, ClusterState, Family, IPAddress, Problem
 from sallyport.plan.cluster import plan_cluster, recorded
 from sallyport.plan.node import plan_node
-from sallyport.processes.controller import LEASE_PREFIX, living_agents, with_living
+from sallyport.processes.controller import living_agents, with_living
+from sallyport.processes.settings import LEASE_PREFIX
 
 ASSUMED_DEVICE = "eth0"
 ASSUMED_MTU = 1500

@@ -4,6 +4,7 @@ Imports that are heavy stand inside of the commands: every `sallyport` command l
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from sallyport.lab.record import Record, labs
 
 app = typer.Typer(
     help="A whole cluster on this machine: nodes, pods, routers and outside hosts as network namespaces.",
+    short_help="A whole cluster on this machine, as network namespaces.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -30,6 +32,7 @@ Name = Annotated[
     str,
     typer.Option("--name", "-n", envvar="SALLYPORT_LAB", help="Which lab, where several run."),
 ]
+NAME = re.compile(r"(?=.{1,16}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 TOOLS = ("ip", "nft", "bird")
 
 
@@ -64,6 +67,7 @@ def up(
 
     Prints its progress, then the path of a kubeconfig:
 
+    \b
         export KUBECONFIG=$(sallyport lab up)
         kubectl get nodes
 
@@ -79,8 +83,8 @@ def up(
     except (TopologyError, DriverError, OSError) as error:
         raise _fail("up", str(error)) from None
     lab = name or parsed.name
-    if not lab.replace("-", "").isalnum() or lab != lab.lower() or len(lab) > 16:
-        raise _fail("up", f"{lab!r} cannot be a lab's name: at most 16 of a-z, 0-9 and -")
+    if not NAME.fullmatch(lab):
+        raise _fail("up", f"{lab!r} cannot be a lab's name: at most 16 of a-z, 0-9 and, not at its ends, -")
     record = Record(lab)
     if record.directory.exists():
         raise _fail("up", f"lab {lab} is there already; `sallyport lab down --name {lab}` removes it")

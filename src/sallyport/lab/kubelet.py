@@ -103,15 +103,12 @@ class Kubelet:
         load: dict[str, int] = {}
         for pod in pods.values():
             load[pod.spec.node_name] = load.get(pod.spec.node_name, 0) + 1
-        cordoned = frozenset(
-            node.metadata.name for node in self._api_nodes.cache.objects.values() if node.spec.unschedulable
-        )
-        on = [node for node in self._topology.nodes if node.name in self.powered]
+        on = [node for node in self._api_nodes.cache.objects.values() if node.metadata.name in self.powered]
         for key in sorted(pods):
             pod = pods[key]
             if pod.spec.node_name or pod.metadata.deletion_timestamp or pod.finished:
                 continue
-            node = choose(pod, on, cordoned, load)
+            node = choose(pod, on, load)
             if node is not None:
                 load[node] = load.get(node, 0) + 1
                 await self._bind(pod, node)

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
+from sallyport.apis.core import Node
 from sallyport.lab.pods import LabPod
-from sallyport.lab.topology import NodeMachine
 
 
-def choose(pod: LabPod, nodes: Iterable[NodeMachine], cordoned: frozenset[str], load: Mapping[str, int]) -> str | None:
-    """The node with the fewest pods of those whose labels fit the pod's nodeSelector; None while there is none."""
+def choose(pod: LabPod, nodes: Iterable[Node], load: Mapping[str, int]) -> str | None:
+    """The node with the fewest pods of those that are not cordoned and fit its nodeSelector; None if none does."""
     fitting = [
-        node
+        node.metadata.name
         for node in nodes
-        if node.name not in cordoned
-        and all(node.labels.get(key) == value for key, value in pod.spec.node_selector.items())
+        if not node.spec.unschedulable
+        and all(node.metadata.labels.get(key) == value for key, value in pod.spec.node_selector.items())
     ]
-    best = min(fitting, key=lambda node: (load.get(node.name, 0), node.name), default=None)
-    return best.name if best else None
+    return min(fitting, key=lambda name: (load.get(name, 0), name), default=None)

@@ -128,15 +128,18 @@ def _default_routes(topology: Topology, item: Machine) -> Iterator[str]:
 
 def _router_routes(topology: Topology, item: Machine) -> Iterator[str]:
     """The ways from one router to the subnets that only another one is attached to."""
+    own = [network for subnet in topology.subnets if subnet.name in item.subnets() for network in subnet.networks]
     for subnet in topology.subnets:
         if subnet.name in item.subnets():
             continue
         for network in subnet.networks:
+            if any(network.version == near.version and network.overlaps(near) for near in own):
+                continue  # outside networks may have the same addresses; the one at hand is meant
             family: Family = 4 if network.version == 4 else 6
             others = [router for router in topology.routers if router != item and subnet.name in router.subnets()]
             via = next((found for router in others if (found := _reachable(item, router, family))), None)
             if via is not None:
-                yield f"route add {network} via {via.address}"
+                yield f"route append {network} via {via.address}"
 
 
 def masquerade(topology: Topology) -> str:
