@@ -2,8 +2,22 @@
 
 import subprocess
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
+
+Objects = list[dict[str, Any]]
+"""What iproute2 prints with `-json`."""
+
+GONE = (
+    "Cannot find device",
+    "No such",
+    "does not exist",
+    "ddress not found",
+    "Cannot assign requested address",
+    "Address family not supported",
+)
+"""What the tools say of something that is not there, be it IPv6 itself."""
 
 _LAST_LINE = "end"
 """No command of any tool, so it fails in every batch that got as far as its last line."""
@@ -23,14 +37,29 @@ def run(argv: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]
         raise DriverError(f"{argv[0]} does not end") from error
 
 
-def query(argv: Sequence[str]) -> list[dict[str, object]]:
+def query(argv: Sequence[str]) -> Objects:
     """The JSON list that a command prints; empty for no output (iproute2 prints nothing where there is nothing)."""
     done = run(argv)
     if done.returncode != 0 and not done.stdout.strip():
-        if "does not exist" in done.stderr or "No such" in done.stderr or "Cannot find device" in done.stderr:
+        if any(word in done.stderr for word in GONE):
             return []
         raise DriverError(f"{' '.join(argv)}: {done.stderr.strip()}")
-    return msgspec.json.decode(done.stdout, type=list[dict[str, object]]) if done.stdout.strip() else []
+    return msgspec.json.decode(done.stdout, type=Objects) if done.stdout.strip() else []
+
+
+def queries(tool: str, lines: Sequence[str]) -> list[Objects]:
+    """The JSON list that each of `lines` prints, from one run of the tool, whose start takes longer than the answer.
+    A line about something that has just gone has none."""
+    if not lines:
+        return []
+    done = run([*tool.split(), "-json", "-force", "-batch", "-"], "\n".join(lines) + "\n")
+    failed = _failed(done.stderr)
+    printed = iter(done.stdout.splitlines())
+    answers = ["[]" if number in failed else next(printed, "") for number in range(1, len(lines) + 1)]
+    wrong = [message for message in failed.values() if not any(word in message for word in GONE)]
+    if wrong or "" in answers:
+        raise DriverError(f"{tool} {'; '.join(lines)}: {done.stderr.strip() or 'no answer'}")
+    return [msgspec.json.decode(answer, type=Objects) for answer in answers]
 
 
 def batch(tool: str, lines: Sequence[str], *, forgiven: Sequence[str] = ()) -> list[str]:

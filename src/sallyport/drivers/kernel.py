@@ -29,15 +29,10 @@ class Kernel:
         held = [key[1] for key in found[Kind.EXIT_ELEMENT] if isinstance(key, tuple) and str(key[0]).startswith("held")]
         listed = links.interfaces()
         devices = links.read_links(listed, settings)
-        names = [str(name) for name in devices]
         found[Kind.LINK] = dict(devices)
         found[Kind.SYSCTL] = {path: Sysctl(path, _value(path)) for path in sysctls}
         found[Kind.ADDRESS] = dict(links.read_addresses(listed, held))
-        found[Kind.NEIGHBOR] = dict(netlink.read_neighbors(names))
-        found[Kind.FDB] = dict(netlink.read_fdb(names))
-        found[Kind.NEXT_HOP] = dict(netlink.read_next_hops(settings))
-        found[Kind.ROUTE] = dict(netlink.read_routes(settings))
-        found[Kind.RULE] = dict(netlink.read_rules(settings))
+        found |= netlink.read([str(name) for name in devices], settings)
         found[Kind.PEER] = dict(self.bird.read())
         return found
 

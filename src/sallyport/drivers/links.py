@@ -4,10 +4,10 @@ The devices are ours by their names. The addresses are those that our table's `h
 written before an address is put on, and goes after it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sallyport.drivers.command import batch, query
+from sallyport.drivers.command import GONE, Objects, batch, query
 from sallyport.model.kernel import InterfaceAddress, KernelObject, Link
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES
@@ -16,17 +16,13 @@ ANCHOR = "192.0.0.8"
 """The dummy address (RFC 7600) that every tunnel device carries, never used as a source. Without any IPv4 address a
 device fails even the loose check of reverse paths (kernel: net/ipv4/fib_frontend.c, `no_addr`)."""
 
-GONE = ("Cannot find device", "ddress not found", "Cannot assign requested address")
 
-Interfaces = Sequence[dict[str, Any]]
-
-
-def interfaces() -> Interfaces:
+def interfaces() -> Objects:
     """Every interface of this namespace, with its addresses, as `ip` describes them."""
     return query(["ip", "-d", "-j", "address", "show"])
 
 
-def read_links(listed: Interfaces, settings: Settings) -> Mapping[object, KernelObject]:
+def read_links(listed: Objects, settings: Settings) -> Mapping[object, KernelObject]:
     """Our devices. What is not our kind of device has a VNI of 0; one that is down or lacks its anchor, an MTU of 0."""
     ours = {settings.device(family) for family in FAMILIES}
     found: dict[object, KernelObject] = {}
@@ -55,13 +51,13 @@ def write_links(upserts: Iterable[Link], actual: Mapping[object, KernelObject]) 
     lines: list[str] = []
     for link in upserts:
         have = actual.get(link.key)
-        what = f"type vxlan id {link.vni} dstport {link.port} local {link.local}"
+        what = f"type vxlan id {link.vni} local {link.local}"
         if isinstance(have, Link) and (have.vni, have.port) == (link.vni, link.port):
             lines.append(f"link set dev {link.name} {what}")
         else:
             if have is not None:
                 lines.append(f"link del dev {link.name}")
-            lines.append(f"link add dev {link.name} {what} nolearning gbp")
+            lines.append(f"link add dev {link.name} {what} dstport {link.port} nolearning gbp")
         lines.append(f"link set dev {link.name} mtu {link.mtu} up")
         lines.append(f"address replace {ANCHOR}/32 scope link dev {link.name}")
     return batch("ip", lines)
@@ -72,7 +68,7 @@ def delete_links(links: Iterable[Link]) -> list[str]:
     return batch("ip", [f"link del dev {link.name}" for link in links], forgiven=GONE)
 
 
-def read_addresses(listed: Interfaces, held: Iterable[str]) -> Mapping[object, KernelObject]:
+def read_addresses(listed: Objects, held: Iterable[str]) -> Mapping[object, KernelObject]:
     """Host addresses (/32, /128) on any interface that are among `held`."""
     wanted = set(held)
     found: dict[object, KernelObject] = {}

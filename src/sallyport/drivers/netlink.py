@@ -4,30 +4,69 @@ How a freshly started agent knows what is its own: neighbours and forwarding ent
 are on; next hops, routes and rules by the protocol number (`RTPROT` space, see /etc/iproute2/rt_protos).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any
 
-from sallyport.drivers.command import batch, query
-from sallyport.model.kernel import Fdb, KernelObject, Neighbor, NextHop, Route, Rule
+from sallyport.drivers.command import GONE, Objects, batch, queries
+from sallyport.model.kernel import Fdb, KernelObject, Kind, Neighbor, NextHop, Route, Rule
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Family
-
-GONE = ("Cannot find device", "No such", "does not exist")
-"""What the tools say when something to be deleted is not there."""
 
 _NAMED_TABLES = {"default": 253, "main": 254, "local": 255}
 
 
-def read_neighbors(devices: Iterable[str]) -> Mapping[object, KernelObject]:
-    """Permanent entries on `devices`; multicast ones are the kernel's own."""
-    found: dict[object, KernelObject] = {}
-    for device in devices:
-        for item in query(["ip", "-j", "neigh", "show", "dev", device, "nud", "permanent"]):
-            neighbor = Neighbor(device, str(item["dst"]), str(item.get("lladdr", "")))
-            if not ip_address(neighbor.address).is_multicast:
-                found[neighbor.key] = neighbor
-    return found
+def read(devices: Sequence[str], settings: Settings) -> dict[Kind, dict[object, KernelObject]]:
+    """All objects of these kinds that are ours. `devices` are those tunnel devices that there are."""
+    entries = [f"neigh show dev {device} nud permanent" for device in devices]
+    *neighbors, hops = queries("ip", [*entries, f"nexthop show proto {settings.route_protocol}"])
+    forwarding = queries("bridge", [f"fdb show dev {device}" for device in devices])
+    found = [*map(_neighbors, devices, neighbors), *map(_fdb, devices, forwarding), _next_hops(hops)]
+    for family in FAMILIES:
+        shows = [f"route show table all proto {settings.route_protocol}", "rule show"]
+        routes, rules = queries(f"ip -{family} -d", shows)
+        found += [_routes(family, routes), _rules(family, rules, str(settings.route_protocol))]
+    kinds = (Kind.NEIGHBOR, Kind.FDB, Kind.NEXT_HOP, Kind.ROUTE, Kind.RULE)
+    objects = [item for part in found for item in part]
+    return {kind: {item.key: item for item in objects if item.kind is kind} for kind in kinds}
+
+
+def _neighbors(device: str, listed: Objects) -> Iterator[KernelObject]:
+    """Without multicast entries, which are the kernel's own."""
+    for item in listed:
+        if not ip_address(item["dst"]).is_multicast:
+            yield Neighbor(device, item["dst"], item.get("lladdr", ""))
+
+
+def _fdb(device: str, listed: Objects) -> Iterator[KernelObject]:
+    """Entries that name an outer destination."""
+    for item in listed:
+        if "dst" in item:
+            yield Fdb(device, item["mac"], item["dst"])
+
+
+def _next_hops(listed: Objects) -> Iterator[KernelObject]:
+    for item in listed:
+        yield NextHop(item["id"], item.get("gateway", ""), item.get("dev", ""))
+
+
+def _routes(family: Family, listed: Objects) -> Iterator[KernelObject]:
+    everything = "0.0.0.0/0" if family == 4 else "::/0"
+    for item in listed:
+        destination = everything if item["dst"] == "default" else item["dst"]
+        table, metric = _table(item.get("table", "main")), item.get("metric", 0)
+        yield Route(family, table, destination, metric, item.get("type", "unicast"), item.get("nhid", 0))
+
+
+def _rules(family: Family, listed: Objects, protocol: str) -> Iterator[KernelObject]:
+    for item in listed:
+        if item.get("protocol") == protocol:
+            mark = int(item.get("fwmark", "0"), 0)
+            mask = int(item.get("fwmask", "0xffffffff" if mark else "0"), 0)
+            yield Rule(family, item["priority"], _table(item["table"]), mark, mask, int(item.get("dport", 0)))
+
+
+def _table(text: str) -> int:
+    return _NAMED_TABLES.get(text) or int(text)
 
 
 def write_neighbors(upserts: Iterable[Neighbor], deletes: Iterable[Neighbor]) -> list[str]:
@@ -37,31 +76,11 @@ def write_neighbors(upserts: Iterable[Neighbor], deletes: Iterable[Neighbor]) ->
     return failures + batch("ip", [f"neigh del {n.address} dev {n.device}" for n in deletes], forgiven=GONE)
 
 
-def read_fdb(devices: Iterable[str]) -> Mapping[object, KernelObject]:
-    """Entries on `devices` that name an outer destination."""
-    found: dict[object, KernelObject] = {}
-    for device in devices:
-        for item in query(["bridge", "-j", "fdb", "show", "dev", device]):
-            if "dst" in item:
-                entry = Fdb(device, str(item["mac"]), str(item["dst"]))
-                found[entry.key] = entry
-    return found
-
-
 def write_fdb(upserts: Iterable[Fdb], deletes: Iterable[Fdb]) -> list[str]:
     """Make or replace entries, and remove entries."""
     lines = [f"fdb replace {e.lladdr} dev {e.device} dst {e.destination} self permanent" for e in upserts]
     failures = batch("bridge", lines)
     return failures + batch("bridge", [f"fdb del {e.lladdr} dev {e.device} self" for e in deletes], forgiven=GONE)
-
-
-def read_next_hops(settings: Settings) -> Mapping[object, KernelObject]:
-    """Next-hop objects of our protocol number."""
-    found: dict[object, KernelObject] = {}
-    for item in query(["ip", "-j", "nexthop", "show", "proto", str(settings.route_protocol)]):
-        hop = NextHop(int(str(item["id"])), str(item.get("gateway", "")), str(item.get("dev", "")))
-        found[hop.key] = hop
-    return found
 
 
 def write_next_hops(upserts: Iterable[NextHop], deletes: Iterable[NextHop], settings: Settings) -> list[str]:
@@ -70,23 +89,6 @@ def write_next_hops(upserts: Iterable[NextHop], deletes: Iterable[NextHop], sett
     lines = [f"nexthop replace id {h.id} via {h.gateway} dev {h.device} onlink proto {proto}" for h in upserts]
     failures = batch("ip", lines)
     return failures + batch("ip", [f"nexthop del id {hop.id}" for hop in deletes], forgiven=GONE)
-
-
-def read_routes(settings: Settings) -> Mapping[object, KernelObject]:
-    """Routes of our protocol number in any table."""
-    found: dict[object, KernelObject] = {}
-    proto = str(settings.route_protocol)
-    for family in FAMILIES:
-        for item in query(["ip", f"-{family}", "-j", "-d", "route", "show", "table", "all", "proto", proto]):
-            destination = str(item["dst"])
-            if destination == "default":
-                destination = "0.0.0.0/0" if family == 4 else "::/0"
-            kind: Any = item.get("type", "unicast")
-            metric = int(str(item.get("metric", 0)))
-            table = _table(str(item.get("table", "main")))
-            route = Route(family, table, destination, metric, kind, int(str(item.get("nhid", 0))))
-            found[route.key] = route
-    return found
 
 
 def write_routes(upserts: Iterable[Route], deletes: Iterable[Route], settings: Settings) -> list[str]:
@@ -112,25 +114,6 @@ def _by_family(lines: Iterable[tuple[Family, str]], forgiven: tuple[str, ...] = 
     for family in FAMILIES:
         failures += batch(f"ip -{family}", [line for of, line in kept if of == family], forgiven=forgiven)
     return failures
-
-
-def read_rules(settings: Settings) -> Mapping[object, KernelObject]:
-    """Rules of our protocol number."""
-    found: dict[object, KernelObject] = {}
-    for family in FAMILIES:
-        for item in query(["ip", f"-{family}", "-j", "-N", "-d", "rule", "show"]):
-            if str(item.get("protocol")) != str(settings.route_protocol):
-                continue
-            mark = int(str(item.get("fwmark", "0")), 0)
-            mask = int(str(item.get("fwmask", "0xffffffff" if mark else "0")), 0)
-            table = _table(str(item["table"]))
-            rule = Rule(family, int(str(item["priority"])), table, mark, mask, int(str(item.get("dport", 0))))
-            found[rule.key] = rule
-    return found
-
-
-def _table(text: str) -> int:
-    return _NAMED_TABLES.get(text) or int(text)
 
 
 def write_rules(upserts: Iterable[Rule], deletes: Iterable[Rule], settings: Settings) -> list[str]:
