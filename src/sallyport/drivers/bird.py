@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sallyport.model.kernel import Peer
 
+BIRD = "bird"
 _SUCCESS = "0003 0004 0018"
 """Codes that end a `configure` that was taken (BIRD user's guide, remote control)."""
 _NO_ROUTER_ID = "192.0.0.8"
@@ -64,7 +65,7 @@ class Bird:
         try:
             return self._put_in_force(kept) if kept else self._stop()
         except OSError as error:
-            return [f"bird: {error}"]
+            return [f"bird: {error.strerror or error}"]
 
     def _put_in_force(self, peers: list[Peer]) -> list[str]:
         """The file takes its name only when BIRD has taken what it says, so that `read` tells the truth."""
@@ -73,7 +74,7 @@ class Bird:
         part = self._config.with_suffix(".new")
         part.write_text(render(peers, router_id))
         if self._answers():
-            answer = self._ask(f'configure soft "{part}"')
+            answer = self.ask(f'configure soft "{part}"')
             if not any(line[:4] in _SUCCESS for line in answer):
                 return [f"bird configure: {' '.join(answer)}"]
             part.replace(self._config)
@@ -83,14 +84,14 @@ class Bird:
 
     def _stop(self) -> list[str]:
         if self._answers():
-            self._ask("down")
+            self.ask("down")
         self._config.unlink(missing_ok=True)
         return []
 
     def sessions(self) -> dict[str, str]:
         """State (Up, Down, Init, AdminDown) by peer address; empty while BIRD does not answer."""
         try:
-            answer = self._ask("show bfd sessions")
+            answer = self.ask("show bfd sessions")
         except OSError:
             return {}
         found: dict[str, str] = {}
@@ -104,7 +105,7 @@ class Bird:
         self._socket.unlink(missing_ok=True)
         path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         done = subprocess.run(
-            ["bird", "-c", str(self._config), "-s", str(self._socket), "-P", str(self._pid)],
+            [BIRD, "-c", str(self._config), "-s", str(self._socket), "-P", str(self._pid)],
             start_new_session=True,
             capture_output=True,
             text=True,
@@ -122,13 +123,16 @@ class Bird:
 
     def _answers(self) -> bool:
         try:
-            self._ask("show status")
+            self.ask("show status")
         except OSError:
             return False
         return True
 
-    def _ask(self, command: str) -> list[str]:
-        """The answer's lines. A line that begins with a code and a space instead of a dash is the last."""
+    def ask(self, command: str) -> list[str]:
+        """The lines of the answer to a command; OSError while BIRD does not answer.
+
+        A line that begins with a code and a space instead of a dash is the last.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(2)
             link.connect(str(self._socket))
