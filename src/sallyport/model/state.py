@@ -52,6 +52,7 @@ class Client:
 
     @property
     def key(self) -> PodKey:
+        """Namespace and name."""
         return (self.namespace, self.name)
 
 
@@ -115,7 +116,8 @@ class Exit:
     `requested` is the address the user wrote (or that an earlier allocation wrote back), `pool` the pool it must come
     from (None: static, held by whichever node has it on an interface). `allocated`: the controller itself chose
     `requested` (annotation `sallyport.io/allocated-ip` equals it), so it may choose again. History read back from
-    status: `id` (0 if none yet), `nodes` (who may hold it, in order), `holder` (who says it does).
+    status: `id` (0 if none yet), `nodes` (who may hold it, in order), `holder` (who says it does), `effective`
+    (the address that one says it holds).
     """
 
     ref: ObjectRef
@@ -128,6 +130,12 @@ class Exit:
     id: int = 0
     nodes: tuple[str, ...] = ()
     holder: str = ""
+    effective: IPAddress | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether its address is the one that it wants."""
+        return self.requested is not None and self.requested == self.effective
 
     @property
     def age(self) -> tuple[str, str]:

@@ -15,6 +15,7 @@ class Ledger:
     problems: list[Problem] = field(default_factory=list)
 
     def refuse(self, exit_: Exit, message: str) -> None:
+        """Note why an exit has no address, in upstream's words."""
         text = f"Cannot allocate EgressIP from ExternalIPPool: {message}"
         self.problems.append(Problem(exit_.ref, "AllocationError", text))
 
@@ -24,12 +25,13 @@ def allocate(
 ) -> tuple[dict[str, IPAddress | None], tuple[Problem, ...]]:
     """An address per exit (None where it cannot be honoured) and what stood in the way.
 
-    Two passes, so that an exit that holds an address never loses it to one that only wants some.
+    Those whose address is in effect come first, then those that ask for one by name, then those that take any: an
+    exit never loses an address to one that comes to want it, be that one older.
     """
     ledger = Ledger()
     given: dict[str, IPAddress | None] = {}
     waiting: list[Exit] = []
-    for exit_ in sorted(exits.values(), key=lambda item: item.age):
+    for exit_ in sorted(exits.values(), key=lambda item: (not item.settled, item.age)):
         name = exit_.ref.name
         if exit_.pool is None:
             given[name] = exit_.requested
@@ -41,7 +43,7 @@ def allocate(
         else:
             given[name] = _keep(exit_, exit_.requested, pool, ledger)
     cursors: dict[str, _Cursor] = {}
-    for exit_ in waiting:
+    for exit_ in sorted(waiting, key=lambda item: item.age):
         pool = pools[exit_.pool or ""]
         cursor = cursors.setdefault(pool.ref.name, _Cursor(pool))
         address = cursor.next_free(ledger)

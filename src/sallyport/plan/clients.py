@@ -20,6 +20,7 @@ class Governed:
 
     @property
     def family(self) -> Family:
+        """4 or 6."""
         return 4 if self.address.version == 4 else 6
 
 

@@ -118,7 +118,8 @@ def _exits(
         if bandwidth is not None:
             made.append(Element("limits", mark, f"{bandwidth.rate}/{bandwidth.burst}"))
         uplink = facts.uplinks.get(family)
-        if not assignment.static and uplink is not None:
+        put_by_others = address in facts.addresses and address not in facts.held
+        if not assignment.static and not put_by_others and uplink is not None:
             made.append(Element(f"held{family}", str(address)))
             made.append(InterfaceAddress(uplink.device, str(address)))
     return made

@@ -14,7 +14,7 @@ from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS
 from sallyport.drivers.command import DriverError
 from sallyport.kube.client import Client
 from sallyport.kube.events import Recorder
-from sallyport.model.kernel import KernelObject, Kind
+from sallyport.model.kernel import Element, InterfaceAddress, KernelObject, Kind
 from sallyport.model.plan import Assignment, NodeFacts, NodePlan
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, IPAddress, ObjectRef
@@ -143,13 +143,15 @@ class Agent:
         assignments = recorded(state)
         facts = await self._facts(state, assignments)
         plan = plan_node(state, assignments, facts, self._settings)
-        actual = await self._do(self._hands.read, [str(item.key) for item in plan.by_kind(Kind.SYSCTL)])
+        actual = await self._read(plan)
         deltas = diff(plan.objects, actual)
         steps = sequence(deltas)
         failures = await self._do(self._hands.apply, steps) if steps else []
         previous, self._last = self._last, plan
         self._announce(previous, plan, assignments, facts)
-        self._reporter.report(Round({item.metadata.name: item for item in objects.egresses}, assignments, plan))
+        failed = not_held(plan, await self._read(plan), failures) if failures else {}
+        egresses = {item.metadata.name: item for item in objects.egresses}
+        self._reporter.report(Round(egresses, assignments, plan, failed))
         self._heartbeat.publish(facts)
         self._tell(previous, plan, deltas, steps, failures)
 
@@ -201,6 +203,11 @@ class Agent:
                 self._sessions.vouch(assignment.holder)
         self._claimed &= assignments.keys()
 
+    async def _read(self, plan: NodePlan) -> Actual:
+        sysctls = [str(item.key) for item in plan.by_kind(Kind.SYSCTL)]
+        actual: Actual = await self._do(self._hands.read, sysctls)
+        return actual
+
     async def _do(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Blocking work, one at a time: two nft transactions at once would trip over each other."""
         async with self._worker:
@@ -246,6 +253,22 @@ class Agent:
                 self._states = states
                 self.wake()
             await asyncio.sleep(SESSION_POLL)
+
+
+def not_held(plan: NodePlan, actual: Actual, failures: list[str]) -> dict[str, str]:
+    """Why exits of the plan are not held after all, by name: what makes them up is not in the kernel as read back."""
+    there = {item for objects in actual.values() for item in objects.values()}
+    missing = [item for item in plan.objects if item not in there]
+    found: dict[str, str] = {}
+    for name, address in plan.held.items():
+        text = str(address)
+        if any(
+            (isinstance(item, InterfaceAddress) and item.address == text)
+            or (isinstance(item, Element) and text in (item.member, item.value))
+            for item in missing
+        ):
+            found[name] = next((line for line in failures if text in line), failures[0])
+    return found
 
 
 def _describe(item: KernelObject) -> str:

@@ -22,14 +22,12 @@ class Announcer:
     def start(self, item: Announcement) -> None:
         """Announce from now on; one that is under way is not begun anew."""
         if item not in self._running:
-            task = asyncio.create_task(self._announce(item))
-            self._running[item] = task
-            task.add_done_callback(lambda _: self._running.pop(item, None))
+            self._running[item] = asyncio.create_task(self._announce(item))
 
     def stop_all_but(self, kept: frozenset[Announcement]) -> None:
         """Say no more of addresses that are not held any more: another node announces them now."""
         for item in self._running.keys() - kept:
-            self._running[item].cancel()
+            self._running.pop(item).cancel()
 
     async def _announce(self, item: Announcement) -> None:
         loop = asyncio.get_running_loop()
@@ -37,3 +35,4 @@ class Announcer:
         for moment in self._moments:
             await asyncio.sleep(max(0.0, started + moment - loop.time()))
             await asyncio.to_thread(self._send, *item)
+        del self._running[item]

@@ -113,7 +113,7 @@ class Controller:
         assignment = plan.assignments.get(name)
         if assignment is None:
             return
-        if assignment.address is not None and str(assignment.address) != egress.spec.egress_ip:
+        if assignment.address is not None and assignment.address != state.exits[name].requested:
             body = {
                 "metadata": {
                     "resourceVersion": egress.metadata.resource_version,

@@ -5,12 +5,12 @@ It works beside the agent's loop and never holds it up: an address moves without
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
-from sallyport.apis.antrea.status import changes, from_holder, released
+from sallyport.apis.antrea.status import changes, failed, from_holder, released
 from sallyport.apis.antrea.types import EGRESSES, Egress, EgressStatus
 from sallyport.kube.client import Client
 from sallyport.kube.errors import ApiError, Conflict, NotFound
@@ -26,11 +26,27 @@ RETRY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of the agent: the objects that it saw, and what it made of them."""
+    """One round of the agent: the objects that it saw, and what it made of them. `failed` says, by Egress, why the
+    kernel did not take what the plan wanted it to hold."""
 
     egresses: Mapping[str, Egress]
     assignments: Mapping[str, Assignment]
     plan: NodePlan
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def held(self, node: str) -> dict[str, IPAddress]:
+        """What the node holds and may claim: not a static address that another node has claimed."""
+        return {
+            name: address
+            for name, address in self.plan.held.items()
+            if name not in self.failed and not self.claimed_elsewhere(name, node)
+        }
+
+    def claimed_elsewhere(self, name: str, node: str) -> bool:
+        """Whether another node says that it has this static address: somebody has put it on both."""
+        status = self.egresses[name].status
+        same = status.egress_ip == str(self.plan.held[name])
+        return self.assignments[name].static and same and status.egress_node not in ("", node)
 
 
 class Reporter:
@@ -41,6 +57,7 @@ class Reporter:
         self._round: Round | None = None
         self._wake = asyncio.Event()
         self._held: dict[str, IPAddress] | None = None
+        self._told: dict[str, str] = {}
 
     def report(self, done: Round) -> None:
         """Take note of a round that was carried out."""
@@ -69,8 +86,11 @@ class Reporter:
 
     def _wanted(self, egress: Egress, done: Round, stamp: str) -> EgressStatus:
         name, status = egress.metadata.name, egress.status
+        if name in done.failed:
+            mine = status.egress_node in ("", self._node)
+            return failed(status, self._node, done.failed[name], stamp) if mine else status
         if (address := done.plan.held.get(name)) is not None:
-            return from_holder(status, self._node, address, stamp)
+            return from_holder(status, self._node, address, stamp, static=done.assignments[name].static)
         assignment = done.assignments[name]
         if status.egress_node == self._node and assignment.static:
             return released(status, assignment.address, stamp)
@@ -92,7 +112,7 @@ class Reporter:
 
     def _tell_moves(self, done: Round) -> None:
         """An event for each address that is held now and was not, and the other way round."""
-        held = dict(done.plan.held)
+        held = done.held(self._node)
         before = self._known(done) if self._held is None else self._held
         self._held = held
         for name, address in held.items():
@@ -103,6 +123,24 @@ class Reporter:
             if held.get(name) != address:
                 message = f"Unassigned Egress {name} with IP {address} from Node {self._node}"
                 self._tell(done, name, "IPUnassigned", message)
+        for name, reason in self._troubles(done).items():
+            if self._told.get(name) != reason:
+                self._warn(done, name, reason)
+        self._told = self._troubles(done)
+
+    def _troubles(self, done: Round) -> dict[str, str]:
+        """What keeps this node from holding an address that it is to hold, by Egress."""
+        twice = {
+            name: f"IP {address} is on an interface here too, but is that of {done.egresses[name].status.egress_node}"
+            for name, address in done.plan.held.items()
+            if done.claimed_elsewhere(name, self._node)
+        }
+        return twice | dict(done.failed)
+
+    def _warn(self, done: Round, name: str, reason: str) -> None:
+        log.warning("agent.not_holding", egress=name, reason=reason)
+        ref = ObjectRef("Egress", name, uid=done.egresses[name].metadata.uid)
+        self._events.record(ref, "Warning", "AssignmentError", f"Node {self._node}: {reason}")
 
     def _known(self, done: Round) -> dict[str, IPAddress]:
         """What the statuses say that this node holds: a restarted agent has assigned nothing anew."""

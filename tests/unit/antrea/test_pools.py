@@ -126,6 +126,19 @@ def test_who_has_an_address_keeps_it_when_an_older_egress_comes_to_want_one() ->
     assert cluster.conditions("old")["IPAllocated"] == ("False", "AllocationError")
 
 
+def test_who_has_an_address_keeps_it_when_an_older_egress_asks_for_it_by_name() -> None:
+    cluster = ready()
+    cluster.pool("p", "10.0.0.1-10.0.0.9")
+    cluster.egress("old", externalIPPool="p")
+    cluster.egress("young", externalIPPool="p")
+    cluster.settle()
+    assert cluster.holder("young")[1] == "10.0.0.2"
+    cluster.egress("old", externalIPPool="p", egressIP="10.0.0.2")
+    cluster.settle()
+    assert cluster.holder("young")[1] == "10.0.0.2"
+    assert cluster.conditions("old")["IPAllocated"] == ("False", "AllocationError")
+
+
 def test_usage_counts_what_is_handed_out_and_is_never_negative() -> None:
     cluster = ready()
     cluster.pool("p", "10.0.0.0/28")

@@ -131,6 +131,13 @@ def from_holder(status: EgressStatus, node: str, address: IPAddress, now: str, *
     )
 
 
+def failed(status: EgressStatus, node: str, reason: str, now: str) -> EgressStatus:
+    """The part of a node that is to hold the address and cannot."""
+    message = f"Failed to assign the IP to EgressNode: on Node {node}: {reason}"
+    conditions = with_condition(status.conditions, IP_ASSIGNED, ("False", "AssignmentError", message), now)
+    return msgspec.structs.replace(status, egress_node="", egress_ip="", conditions=conditions)
+
+
 def released(status: EgressStatus, address: IPAddress | None, now: str) -> EgressStatus:
     """A static address that is not on the node any more, as told by the node that had it."""
     gone = ("False", "IPNotFound", f"IP {address} is not on an interface of Node {status.egress_node} any more")

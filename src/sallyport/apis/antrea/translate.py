@@ -128,6 +128,14 @@ def _parsed(text: str, ref: ObjectRef, field: str, problems: list[Problem]) -> l
         return []
 
 
+def _parsed_or_none(text: str) -> IPAddress | None:
+    """An address that one of us wrote into a status; somebody else may have written anything."""
+    try:
+        return parse_address(text)
+    except ValueError:
+        return None
+
+
 def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: list[Problem]) -> Mapping[str, model.Pool]:
     index = LabelIndex({node.metadata.name: node.metadata.labels for node in nodes if _is_linux(node)})
     claims = Claims()
@@ -280,6 +288,7 @@ def _exit(egress: Egress, clients: tuple[model.PodKey, ...], problems: list[Prob
         id=status.id,
         nodes=status.nodes,
         holder=status.egress_node,
+        effective=_parsed_or_none(status.egress_ip),
     )
 
 
