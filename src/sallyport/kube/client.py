@@ -30,6 +30,8 @@ _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DE
 
 
 class ListMeta(msgspec.Struct, rename="camel"):
+    """What a list says of itself: where a watch goes on from it, and the token of its next page."""
+
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
 

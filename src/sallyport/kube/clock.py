@@ -10,6 +10,8 @@ R = TypeVar("R")
 
 
 class Clock(Protocol):
+    """Time as its users need it."""
+
     def now(self) -> float:
         """Seconds since the epoch: for what others read. It may jump."""
 

@@ -25,6 +25,8 @@ TOKEN_LIFE = 60.0
 
 
 class Source(Protocol):
+    """Where credentials come from, again and again."""
+
     async def current(self) -> Credential:
         """A credential that is valid now. `CredentialsError` if there is none."""
 

@@ -34,6 +34,8 @@ class Credential:
 
 
 class ExecEnv(msgspec.Struct):
+    """One environment variable of an exec plugin."""
+
     name: str
     value: str
 
@@ -50,6 +52,8 @@ class ExecConfig(msgspec.Struct, rename="camel"):
 
 
 class Cluster(msgspec.Struct, kw_only=True):
+    """An API server and how it is reached. `origin` is the file, which relative paths in it start from."""
+
     server: str = ""
     ca_data: str = msgspec.field(default="", name="certificate-authority-data")
     ca_file: str = msgspec.field(default="", name="certificate-authority")
@@ -60,6 +64,8 @@ class Cluster(msgspec.Struct, kw_only=True):
 
 
 class User(msgspec.Struct, kw_only=True):
+    """Who asks: token, certificate or plugin. `origin` as for a cluster."""
+
     token: str = ""
     token_file: str = msgspec.field(default="", name="tokenFile")
     certificate_data: str = msgspec.field(default="", name="client-certificate-data")
@@ -73,6 +79,8 @@ class User(msgspec.Struct, kw_only=True):
 
 
 class Context(msgspec.Struct):
+    """A cluster and a user by their names, and the namespace that is meant where none is given."""
+
     cluster: str = ""
     user: str = ""
     namespace: str = ""

@@ -54,10 +54,12 @@ class LabPod(Struct, frozen=True):
 
     @property
     def key(self) -> Key:
+        """Namespace and name."""
         return (self.metadata.namespace, self.metadata.name)
 
     @property
     def finished(self) -> bool:
+        """Whether its command has ended for good."""
         return self.status.phase in ("Succeeded", "Failed")
 
 

@@ -48,6 +48,7 @@ class Record:
 
     @property
     def directory(self) -> Path:
+        """All of it."""
         return self.base / self.lab
 
     @property
@@ -77,10 +78,12 @@ class Record:
 
     @property
     def children(self) -> Path:
+        """A file for each process of ours."""
         return self.directory / "children"
 
     @property
     def powered_off(self) -> Path:
+        """A file for each node that is off."""
         return self.directory / "powered-off"
 
     def runtime(self, machine: str) -> Path:

@@ -101,6 +101,7 @@ class NodePlan:
     problems: tuple[Problem, ...] = ()
 
     def by_kind(self, kind: Kind) -> tuple[KernelObject, ...]:
+        """The objects of one kind."""
         return tuple(item for item in self.objects if item.kind == kind)
 
 

@@ -27,6 +27,7 @@ class Requirement(Struct, frozen=True, gc=False, omit_defaults=True):
     values: tuple[str, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels fit it."""
         value = labels.get(self.key)
         match self.operator:
             case "In":
@@ -48,6 +49,7 @@ class LabelSelector(Struct, frozen=True, gc=False, omit_defaults=True, rename="c
     match_expressions: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels fit all of it."""
         return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
             requirement.matches(labels) for requirement in self.match_expressions
         )

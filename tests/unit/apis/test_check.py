@@ -93,7 +93,7 @@ def test_what_would_not_work_as_it_reads_is_a_warning(text: str, remark: str) ->
     assert result.exit_code == 0
 
 
-def test_programs_get_json() -> None:
+def test_findings_are_json_for_programs() -> None:
     result = run("-", "-o", "json", text=EGRESS + "  egressIP: banana\n")
     document = json.loads(result.stdout)
     assert document["refused"] == 1

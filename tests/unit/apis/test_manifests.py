@@ -60,7 +60,7 @@ def test_what_stands_before_a_flaw_is_still_read() -> None:
     assert len(flaws) == 1
 
 
-def test_dates_stay_text() -> None:
+def test_dates_stay_the_text_they_are() -> None:
     ((manifest,), _) = read_manifests(OBJECT % "a" + "spec: {day: 2026-01-02}\n", "f.yaml")
     assert manifest.data["spec"] == {"day": "2026-01-02"}
 

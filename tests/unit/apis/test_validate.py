@@ -35,11 +35,11 @@ POOLS = {"p": pool("p", "10.0.0.0/28", "fd00::10-fd00::20")}
         (egress(externalIPPools=["p"]), "spec.externalIPPools is not supported yet"),
     ],
 )
-def test_refused_egresses(new: Egress, reason: str) -> None:
+def test_an_egress_is_refused_with_its_reason(new: Egress, reason: str) -> None:
     assert [fault.reason for fault in egress_faults(new, None, POOLS)] == [reason]
 
 
-def test_accepted_egresses() -> None:
+def test_a_valid_egress_is_accepted() -> None:
     for spec in (
         {"egressIP": "10.0.0.1", "externalIPPool": "p"},
         {"egressIP": "fd00::10", "externalIPPool": "p"},
@@ -69,7 +69,7 @@ def test_an_egress_whose_address_and_pool_stay_is_not_looked_at_again() -> None:
         (["10.0.0.8/30"], "range [10.0.0.8/30] overlaps with range [10.0.0.0/28] of ExternalIPPool p"),
     ],
 )
-def test_refused_ranges(ranges: list[str], reason: str) -> None:
+def test_a_range_is_refused_with_its_reason(ranges: list[str], reason: str) -> None:
     assert [fault.reason for fault in pool_faults(pool("n", *ranges), None, POOLS.values())] == [reason]
 
 

@@ -48,12 +48,12 @@ def test_expressions_that_kubernetes_refuses(requirement: Requirement, field: st
 
 
 @pytest.mark.parametrize("key", ["app", "A_b.c-9", "kubernetes.io/metadata.name", "x" * 63, "a" * 253 + "/b"])
-def test_valid_keys(key: str) -> None:
+def test_a_valid_label_key_is_accepted(key: str) -> None:
     assert key_fault(key) is None
 
 
 @pytest.mark.parametrize("key", ["", "-a", "a/", "/a", "a/b/c", "A.io/x", "x" * 64, "a" * 254 + "/b", "a\n"])
-def test_invalid_keys(key: str) -> None:
+def test_an_invalid_label_key_is_refused(key: str) -> None:
     assert key_fault(key) is not None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sallyport.lab.apiserver import selectors
-from sallyport.lab.apiserver.errors import Object, bad_request, expired, unsupported
+from sallyport.lab.apiserver.errors import Object, StatusError, bad_request, expired, unsupported
 from sallyport.lab.apiserver.kinds import Resource
 from sallyport.lab.apiserver.rest import Rest
 from sallyport.lab.apiserver.store import Change
@@ -65,7 +65,7 @@ def list_objects(rest: Rest, resource: Resource, namespace: str, query: Query) -
         revision, start = _decode_token(query.token)
         try:
             rest.store.check_revision(revision)
-        except Exception as err:
+        except StatusError as err:
             raise expired("The provided continue parameter is too old to display a consistent list result") from err
     items: list[Object] = []
     metadata: Object = {"resourceVersion": str(revision)}
