@@ -8,6 +8,7 @@ import typer
 
 from sallyport.cli.failures import one_line
 from sallyport.drivers.requirements import require
+from sallyport.model.addresses import parse_network
 from sallyport.processes.observe import configure_logging
 from sallyport.processes.start import run_agent
 
@@ -36,4 +37,9 @@ def agent(
     configure_logging()
     require("ip", "nft", "bird")
     networks = tuple(part.strip() for part in service_networks.split(",") if part.strip())
+    for text in networks:
+        try:
+            parse_network(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--service-cidrs") from None
     asyncio.run(run_agent(kubeconfig, node, runtime_dir, networks))

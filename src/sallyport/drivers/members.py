@@ -47,6 +47,8 @@ def _member(key: Any) -> str:
             return f"{key['prefix']['addr']}/{key['prefix']['len']}"
         if "range" in key:
             return "-".join(str(part) for part in key["range"])
+        if "concat" in key:
+            return " . ".join(_member(part) for part in key["concat"])
     return str(key)
 
 

@@ -114,6 +114,7 @@ def _exits(
         mark = str(settings.mark(assignment.id))
         made.append(Element(f"exits{family}", mark, str(address)))
         made.append(Element(f"marks{family}", mark))
+        made.append(Element(f"sources{family}", f"{mark} . {address}"))
         bandwidth = state.exits[name].bandwidth
         if bandwidth is not None:
             made.append(Element("limits", mark, f"{bandwidth.rate}/{bandwidth.burst}"))

@@ -21,6 +21,7 @@ _FAMILY_SETS = """
   set unknown{f} {{ type {type}; size 4096; flags dynamic,timeout; timeout 1m; }}
   map clients{f} {{ type {type} : verdict; }}
   map exits{f} {{ type mark : {type}; }}
+  set sources{f} {{ type mark . {type}; }}
 """
 
 _INET = """table inet {table} {{
@@ -81,6 +82,20 @@ _INET = """table inet {table} {{
     fib saddr type local return
     meta nfproto ipv4 meta mark & {mask:#x} != 0 snat ip to meta mark & {mask:#x} map @exits4
     meta nfproto ipv6 meta mark & {mask:#x} != 0 snat ip6 to meta mark & {mask:#x} map @exits6
+  }}
+
+  # After every NAT. A connection that was translated before its pod was governed keeps that translation for as long as
+  # it lives; what leaves with another source than its mark's does not leave. Nodes' own connections (the tunnel's outer
+  # packets carry the inner mark) are none of a pod's.
+  chain verify {{
+    type filter hook postrouting priority 110; policy accept;
+    oifname {devices} return
+    meta mark & {mask:#x} == 0 return
+    ct original ip saddr @nodes4 return
+    ct original ip6 saddr @nodes6 return
+    meta mark & {mask:#x} . ip saddr @sources4 return
+    meta mark & {mask:#x} . ip6 saddr @sources6 return
+    counter drop
   }}
 
   # What a client may send goes through the tunnel, so the server's offer in its SYN-ACK is cut to the tunnel's size.

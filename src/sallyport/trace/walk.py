@@ -117,6 +117,8 @@ class _Walk:
         at = self._translated(at.told(decided, "passes"), routed)
         if routed.next_hop is not None:
             yield from self._encapsulated(at, routed.next_hop)
+        elif refused := self._verified(at):
+            yield at.dropped(refused)
         elif routed.way is Way.CLUSTER:
             yield at.ended(Verdict.DELIVERED, "network of the CNI", "delivered in the cluster", source=at.source)
         else:
@@ -173,6 +175,13 @@ class _Walk:
             own = node.host.uplinks[f]
             return at.leaving_with(own).told("masquerade of the CNI", f"source {own}")
         return at
+
+    def _verified(self, at: _Walker) -> str:
+        """Chain `verify` of the postrouting hook: what keeps the packet from leaving this node, "" if nothing does."""
+        node, mark = at.node, at.mark & self.settings.mark_mask
+        if not node.filtered or not mark or node.value(f"sources{self.family}", f"{mark} . {at.source}") is not None:
+            return ""
+        return f"verify: sources{self.family} lacks {mark:#x} with {at.source}"
 
     def _out(self, at: _Walker) -> Iterator[Trace]:
         """By the uplink: to whichever nodes answer for the destination, else out of the cluster."""

@@ -148,11 +148,12 @@ def test_a_connection_follows_its_exit_to_another_node() -> None:
     assert (later.node, later.source, later.governed) == ("n2", EGRESS_IP, True)
 
 
-def test_a_connection_whose_exit_comes_to_the_clients_node_keeps_the_identity_nat_of_its_tunnel() -> None:
-    """Seen on a kernel: the packet leaves with the pod's own address."""
+def test_a_connection_whose_exit_comes_to_the_clients_node_is_dropped_by_the_last_check() -> None:
+    """Seen on a kernel: without the last check the packet would leave with the pod's own address."""
     first = traced(packet("web", OUTSIDE[4]))
     later = traced(replace(packet("web", OUTSIDE[4]), translated=first.translated), planned("n1"))
-    assert (later.node, later.source, later.governed) == ("n1", ip_address("10.244.1.5"), False)
+    assert (later.verdict, later.node) == (Verdict.DROPPED, "n1")
+    assert later.hops[-1].decided == "verify: sources4 lacks 0x15 with 10.244.1.5"
 
 
 def test_a_connection_whose_exit_leaves_the_clients_node_is_a_martian_at_the_new_one() -> None:
