@@ -13,6 +13,7 @@ from sallyport.cli.check import Output
 from sallyport.cli.columns import aligned
 from sallyport.cli.replay import Replay, replay
 from sallyport.cli.snapshot import InputError, from_files, told
+from sallyport.model.addresses import parse_network
 from sallyport.model.document import node_document
 from sallyport.model.plan import Assignment, Decision, NodePlan
 from sallyport.model.settings import Settings
@@ -62,8 +63,14 @@ def plan(
 
 
 def networks(text: str) -> tuple[str, ...]:
-    """Networks separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Networks separated by commas. Raises InputError where one is none."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    for part in parts:
+        try:
+            parse_network(part)
+        except ValueError as error:
+            raise InputError(f"--service-cidrs: {error}") from None
+    return parts
 
 
 def _cluster(made: Replay) -> Iterator[str]:
