@@ -114,10 +114,11 @@ class _Walk:
         if not passed:
             yield at.dropped(decided)
             return
+        came_with = at.source
         at = self._translated(at.told(decided, "passes"), routed)
         if routed.next_hop is not None:
             yield from self._encapsulated(at, routed.next_hop)
-        elif refused := self._verified(at):
+        elif refused := self._verified(at, came_with):
             yield at.dropped(refused)
         elif routed.way is Way.CLUSTER:
             yield at.ended(Verdict.DELIVERED, "network of the CNI", "delivered in the cluster", source=at.source)
@@ -158,7 +159,8 @@ class _Walk:
         return True, f"guard: {at.source} is no pod of this node"
 
     def _translated(self, at: _Walker, routed: Routed) -> _Walker:
-        """Chain `exit` of the postrouting hook; what it leaves alone, the CNI's masquerade takes at the uplink."""
+        """Chain `exit` of the postrouting hook; what it leaves alone, the CNI's masquerade takes at the uplink if it
+        comes from a pod."""
         node, f = at.node, self.family
         mark = at.mark & self.settings.mark_mask
         if (source := at.translated.get((node.name, at.source))) is not None:
@@ -171,17 +173,19 @@ class _Walk:
             return at
         if node.filtered and mark and (address := node.value(f"exits{f}", mark)) is not None:
             return at.leaving_with(ip_address(address)).told(f"exit: exits{f} has {mark:#x}", f"source {address}")
-        if routed.way is Way.UPLINK:
+        if routed.way is Way.UPLINK and not self._owners(at.source):
             own = node.host.uplinks[f]
             return at.leaving_with(own).told("masquerade of the CNI", f"source {own}")
         return at
 
-    def _verified(self, at: _Walker) -> str:
+    def _verified(self, at: _Walker, came_with: IPAddress) -> str:
         """Chain `verify` of the postrouting hook: what keeps the packet from leaving this node, "" if nothing does."""
-        node, mark = at.node, at.mark & self.settings.mark_mask
-        if not node.filtered or not mark or node.value(f"sources{self.family}", f"{mark} . {at.source}") is not None:
+        node, mark, f = at.node, at.mark & self.settings.mark_mask, self.family
+        if not node.filtered or not mark or node.value(f"nodes{f}", came_with) is not None:
             return ""
-        return f"verify: sources{self.family} lacks {mark:#x} with {at.source}"
+        if node.value(f"sources{f}", f"{mark} . {at.source}") is not None:
+            return ""
+        return f"verify: sources{f} lacks {mark:#x} with {at.source}"
 
     def _out(self, at: _Walker) -> Iterator[Trace]:
         """By the uplink: to whichever nodes answer for the destination, else out of the cluster."""

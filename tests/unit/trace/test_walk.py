@@ -156,6 +156,33 @@ def test_a_connection_whose_exit_comes_to_the_clients_node_is_dropped_by_the_las
     assert later.hops[-1].decided == "verify: sources4 lacks 0x15 with 10.244.1.5"
 
 
+def masqueraded() -> Packet:
+    """A packet of a connection that prod/web opened while no exit governed it."""
+    web = packet("web", OUTSIDE[4])
+    return replace(web, translated={("n1", web.source): ip_address("10.10.0.101")})
+
+
+def test_a_connection_from_before_its_pod_was_governed_leaves_with_the_egress_ip_of_a_remote_exit() -> None:
+    trace = traced(masqueraded())
+    assert (trace.node, trace.source, trace.governed) == ("n3", EGRESS_IP, True)
+
+
+def test_a_connection_from_before_its_pod_was_governed_is_dropped_by_an_exit_on_its_own_node() -> None:
+    trace = traced(masqueraded(), planned("n1"))
+    assert (trace.verdict, trace.hops[-1].decided) == (
+        Verdict.DROPPED,
+        "verify: sources4 lacks 0x15 with 10.10.0.101",
+    )
+
+
+def test_the_last_check_spares_what_came_with_a_nodes_own_address() -> None:
+    """So an exit that lost its translation lets a connection out that its pod's node has masqueraded."""
+    kernels = planned()
+    kernels["n3"] = tuple(item for item in kernels["n3"] if getattr(item, "set", "") != "exits4")
+    trace = traced(masqueraded(), kernels)
+    assert (trace.verdict, trace.source) == (Verdict.LEFT, ip_address("10.10.0.101"))
+
+
 def test_a_connection_whose_exit_leaves_the_clients_node_is_a_martian_at_the_new_one() -> None:
     first = traced(packet("near", OUTSIDE[4]))
     both = planned("n2")
