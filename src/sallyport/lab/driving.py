@@ -4,15 +4,18 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sallyport.drivers.command import DriverError
 from sallyport.lab import names, namespaces
+from sallyport.lab.ask import PORTS, Seen, ask_http, ask_tcp, ask_udp, request
 from sallyport.lab.record import Record
 from sallyport.lab.topology import NodeMachine, Topology
 from sallyport.lab.topology_file import parse
@@ -99,8 +102,10 @@ class Lab:
         return self._run(self.command(where, *argv), check=check).stdout
 
     def ask(self, pod: str, protocol: str, address: str, *, timeout: float = 2.0, port: int = 0) -> Asked:
-        """One request from a pod (or machine) to an outside host."""
-        return self.asking(pod, protocol, address, timeout=timeout, port=port)[0]
+        """One request from a pod (or machine) to an outside host, without a process of its own."""
+        asks: dict[str, Callable[[str, int, float], Seen]] = {"http": ask_http, "tcp": ask_tcp, "udp": ask_udp}
+        one = partial(asks[protocol], address, port or PORTS[protocol], timeout)
+        return _asked(namespaces.inside(self.space(pod), partial(request, one)))
 
     def asking(
         self,
@@ -191,10 +196,13 @@ class Capture:
         """All frames that arrived until now: read up to a marker that is sent now."""
         machine = self.lab.topology.machine(self.machine)
         target = (machine or self.lab.topology.control).attachments[0].address
-        family = "AF_INET6" if target.version == 6 else "AF_INET"
-        mark = f"socket(socket.{family}, socket.SOCK_DGRAM).sendto(b'mark', ('{target}', {MARKER_PORT}))"
-        program = f"import socket; socket.{mark}"
-        self.lab.execute(self.lab.topology.control.name, sys.executable, "-c", program)
+        family = socket.AF_INET6 if target.version == 6 else socket.AF_INET
+
+        def mark() -> None:
+            with socket.socket(family, socket.SOCK_DGRAM) as link:
+                link.sendto(b"mark", (str(target), MARKER_PORT))
+
+        namespaces.inside(self.lab.space(self.lab.topology.control.name), mark)
         assert self.child.stdout is not None
         for line in self.child.stdout:
             if f".{MARKER_PORT}: UDP" in line:
@@ -213,8 +221,11 @@ def answers(child: "subprocess.Popen[str]") -> Iterator[Asked]:
     """The requests of an `asker`, one by one as they are done."""
     assert child.stdout is not None
     for line in child.stdout:
-        fields: dict[str, Any] = json.loads(line)
-        yield Asked(**{name: fields[name] for name in ("source", "port", "error", "seconds", "time") if name in fields})
+        yield _asked(json.loads(line))
+
+
+def _asked(fields: Mapping[str, Any]) -> Asked:
+    return Asked(**{name: fields[name] for name in ("source", "port", "error", "seconds", "time") if name in fields})
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> float:
