@@ -5,6 +5,7 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from sallyport.drivers.command import DriverError, query
+from sallyport.drivers.links import looks_put
 from sallyport.model.plan import NodeFacts, Uplink
 from sallyport.model.state import FAMILIES, Family, IPAddress, IPNetwork
 
@@ -15,17 +16,22 @@ IGNORED_DEVICES = frozenset({"lo", "kube-ipvs0"})
 def gather(
     node: str, own: Iterable[IPAddress], held: frozenset[IPAddress], remote_pods: Iterable[IPNetwork], tunnels: str
 ) -> NodeFacts:
-    """Facts of `node`, whose addresses in the API are `own`. `tunnels` is the name prefix of our devices."""
+    """Facts of `node`, whose addresses in the API are `own`. `tunnels` is the name prefix of our devices, `held` what
+    our table says is held: to this are added addresses that look as if we had put them on before it was flushed."""
     links = [
         item
         for item in query(["ip", "-j", "address", "show"])
         if item["ifname"] not in IGNORED_DEVICES and not str(item["ifname"]).startswith(tunnels)
     ]
     addresses: dict[IPAddress, str] = {}
+    known = set(held)
     for item in links:
         for entry in _entries(item):
             if entry.get("scope") != "link":
                 addresses[ip_address(entry["local"])] = str(item["ifname"])
+            if looks_put(entry):
+                known.add(ip_address(entry["local"]))
+    held = frozenset(known)
     uplinks: dict[Family, Uplink] = {}
     for address in own:
         family: Family = 4 if address.version == 4 else 6

@@ -1,7 +1,8 @@
 """Our tunnel devices, and egress IPs on interfaces: what one listing of all interfaces tells.
 
 The devices are ours by their names. The addresses are those that our table's `held` sets name: that record is
-written before an address is put on, and goes after it.
+written before an address is put on, and goes after it. IPv4 addresses carry a label besides, so that they are known
+even after somebody flushed all of nftables.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,11 @@ from sallyport.model.state import FAMILIES
 ANCHOR = "192.0.0.8"
 """The dummy address (RFC 7600) that every tunnel device carries, never used as a source. Without any IPv4 address a
 device fails even the loose check of reverse paths (kernel: net/ipv4/fib_frontend.c, `no_addr`)."""
+
+_LABEL = ":sp"
+"""What labels of egress IPs end with; they have to begin with the device's name (ip-address(8))."""
+_LONGEST_NAME = 15
+"""Characters of a label, as of a device's name (IFNAMSIZ in linux/if.h, without the end)."""
 
 
 def interfaces() -> Objects:
@@ -69,15 +75,27 @@ def delete_links(links: Iterable[Link]) -> list[str]:
 
 
 def read_addresses(listed: Objects, held: Iterable[str]) -> Mapping[object, KernelObject]:
-    """Host addresses (/32, /128) on any interface that are among `held`."""
+    """Host addresses (/32, /128) on any interface that are among `held` or carry our label."""
     wanted = set(held)
     found: dict[object, KernelObject] = {}
     for item in listed:
         for entry in _addresses(item):
-            if entry["local"] in wanted and entry["prefixlen"] in (32, 128):
+            if entry["prefixlen"] in (32, 128) and (entry["local"] in wanted or _is_labelled(entry)):
                 address = InterfaceAddress(str(item["ifname"]), str(entry["local"]))
                 found[address.key] = address
     return found
+
+
+def looks_put(entry: Mapping[str, Any]) -> bool:
+    """Whether an address has the form of those that we put on. There are no labels for IPv6, so there this is a guess,
+    good enough to know an address again that is ours to hold, not to take one off."""
+    if entry.get("family") == "inet6":
+        return entry["prefixlen"] == 128 and bool(entry.get("nodad")) and bool(entry.get("deprecated"))
+    return _is_labelled(entry)
+
+
+def _is_labelled(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("label", "")).endswith(_LABEL)
 
 
 def _addresses(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,4 +114,7 @@ def _host(item: InterfaceAddress) -> str:
 
 
 def _options(item: InterfaceAddress) -> str:
-    return " nodad preferred_lft 0 valid_lft forever" if ":" in item.address else ""
+    if ":" in item.address:
+        return " nodad preferred_lft 0 valid_lft forever"
+    label = item.device + _LABEL
+    return f" label {label}" if len(label) <= _LONGEST_NAME else ""
