@@ -1,0 +1,58 @@
+"""Fixtures of the packet tests: a fresh world each, and an agent's hands on each of its nodes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.netns.agents import Agent
+from tests.netns.world import World, build
+
+
+def _made(nodes: tuple[str, ...]) -> Iterator[World]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it makes network namespaces")
+    world = build(nodes)
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Two nodes, a and b, and a server outside."""
+    yield from _made(("a", "b"))
+
+
+@pytest.fixture
+def wide_world() -> Iterator[World]:
+    """Three nodes, a, b and c, and a server outside."""
+    yield from _made(("a", "b", "c"))
+
+
+def _agent(node: str, folder: Path) -> Iterator[Agent]:
+    agent = Agent(node, folder / node)
+    yield agent
+    with suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int((agent.runtime / "bird.pid").read_text()), signal.SIGTERM)
+
+
+@pytest.fixture
+def a(tmp_path: Path) -> Iterator[Agent]:
+    """The agent of node a. A BIRD that it started goes with it."""
+    yield from _agent("a", tmp_path)
+
+
+@pytest.fixture
+def b(tmp_path: Path) -> Iterator[Agent]:
+    """The agent of node b."""
+    yield from _agent("b", tmp_path)
+
+
+@pytest.fixture
+def c(tmp_path: Path) -> Iterator[Agent]:
+    """The agent of node c."""
+    yield from _agent("c", tmp_path)

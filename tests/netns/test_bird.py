@@ -1,0 +1,175 @@
+"""BFD sessions between two nodes, spoken by BIRD."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.netns.world import World, eventually, inside, run, underlay
+
+from sallyport.drivers.bird import Bird
+from sallyport.drivers.nftables import Tables
+from sallyport.model.kernel import Peer
+from sallyport.model.settings import Settings
+from sallyport.model.state import FAMILIES, Family
+from sallyport.plan.skeleton import skeletons
+
+pytestmark = pytest.mark.root
+
+
+class Pair:
+    """BIRD of node a and of node b."""
+
+    def __init__(self, folder: Path) -> None:
+        self.birds = {node: Bird(folder / node) for node in "ab"}
+
+    def write(self, node: str, *peers: Peer) -> None:
+        """Put that configuration in force on a node."""
+        with inside(node):
+            assert self.birds[node].write(peers) == []
+
+    def state(self, node: str, address: object) -> str:
+        """A session's state as that node sees it."""
+        return self.birds[node].sessions().get(str(address), "")
+
+    def up(self, *addresses: tuple[str, object]) -> bool:
+        """Whether these sessions come up soon."""
+        return eventually(lambda: all(self.state(node, address) == "Up" for node, address in addresses))
+
+
+def session(node: int, family: Family) -> Peer:
+    """Node a's or b's session with the other."""
+    ends = [next(item for item in underlay(number) if item.version == family) for number in (node, 3 - node)]
+    return Peer(str(ends[1]), str(ends[0]), "eth0")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """Nothing runs yet. What was started is stopped in the end."""
+    made = Pair(tmp_path)
+    yield made
+    for node in "ab":
+        made.birds[node].write([])
+
+
+def connected(pair: Pair, families: tuple[Family, ...] = FAMILIES) -> None:
+    """Sessions of these families between both nodes."""
+    for number, node in ((1, "a"), (2, "b")):
+        pair.write(node, *(session(number, family) for family in families))
+    assert pair.up(*((node, session(n, family).address) for n, node in ((1, "a"), (2, "b")) for family in families))
+
+
+def test_sessions_come_up_and_are_read_back(world: World, pair: Pair) -> None:
+    """A session of each family, and the configuration in force names its peers."""
+    connected(pair)
+    assert pair.birds["a"].read() == {peer.key: peer for peer in (session(1, 4), session(1, 6))}
+    assert pair.birds["a"].sessions() == {session(1, family).address: "Up" for family in FAMILIES}
+
+
+def test_a_cut_link_is_noticed_within_half_a_second(world: World, pair: Pair) -> None:
+    """Three intervals of 100 ms without a packet."""
+    connected(pair)
+    run("wire", "ip link set to-b down")
+    cut = time.monotonic()
+    assert eventually(lambda: pair.state("a", underlay(2)[0]) == "Down", 0.5)
+    assert time.monotonic() - cut < 0.5
+
+
+def test_a_new_peer_resets_no_other_session(world: World, pair: Pair) -> None:
+    """Sessions keep the moment since when they are up while peers come and go."""
+    connected(pair, (4,))
+
+    def since() -> list[str]:
+        return [line.split()[3] for line in pair.birds["a"].ask("show bfd sessions") if " Up " in line]
+
+    before = since()
+    assert len(before) == 1
+    pair.write("a", session(1, 4), Peer("192.0.2.77", "192.0.2.11", "eth0"), session(1, 6))
+    assert eventually(lambda: len(pair.birds["a"].sessions()) == 3)
+    assert since() == before
+    pair.write("a", session(1, 4))
+    assert eventually(lambda: len(pair.birds["a"].sessions()) == 1)
+    assert since() == before
+    assert pair.state("b", underlay(1)[0]) == "Up"
+
+
+def test_a_refused_configuration_leaves_the_old_one_in_force(world: World, pair: Pair) -> None:
+    """BIRD's complaint is the failure, what is read back is what it still does, and the session stays."""
+    connected(pair, (4,))
+    with inside("a"):
+        failures = pair.birds["a"].write([session(1, 4), Peer("nonsense", "192.0.2.11", "eth0")])
+    assert len(failures) == 1
+    assert "syntax error" in failures[0]
+    assert list(pair.birds["a"].read()) == [session(1, 4).key]
+    assert pair.state("a", underlay(2)[0]) == "Up"
+
+
+def test_bird_outlives_the_process_that_started_it(world: World, pair: Pair, tmp_path: Path) -> None:
+    """An agent's end ends no session, and the next agent finds its peers."""
+    pair.write("b", session(2, 4))
+    program = (
+        "from pathlib import Path\n"
+        "from sallyport.drivers.bird import Bird\n"
+        "from sallyport.model.kernel import Peer\n"
+        f"assert Bird(Path({str(tmp_path / 'a')!r})).write([{session(1, 4)!r}]) == []\n"
+    )
+    with inside("a"):
+        path = os.pathsep.join(sys.path)
+        subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": path}, timeout=20)
+    assert pair.up(("a", underlay(2)[0]), ("b", underlay(1)[0]))
+    assert list(pair.birds["a"].read()) == [session(1, 4).key]
+
+
+def test_a_killed_bird_is_started_again(world: World, pair: Pair, tmp_path: Path) -> None:
+    """Without a process there are no peers to be read, so that the next round writes them and starts it."""
+    connected(pair, (4,))
+    os.kill(int((tmp_path / "a" / "bird.pid").read_text()), 9)
+    assert eventually(lambda: pair.birds["a"].read() == {})
+    assert pair.birds["a"].sessions() == {}
+    pair.write("a", session(1, 4))
+    assert pair.up(("a", underlay(2)[0]))
+
+
+def test_without_peers_there_is_no_process(world: World, pair: Pair, tmp_path: Path) -> None:
+    """The last peer takes BIRD along."""
+    connected(pair, (4,))
+    assert (tmp_path / "a" / "bird.pid").exists()
+    pair.write("a")
+    assert eventually(lambda: not (tmp_path / "a" / "bird.pid").exists())
+    assert pair.birds["a"].read() == {}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_frozen_agent_falls_silent(world: World, pair: Pair, family: Family) -> None:
+    """While the element is renewed BFD passes; without renewal the peer sees the session go down."""
+    connected(pair, (family,))
+    tables = Tables(Settings())
+    with inside("a"):
+        tables.renew(1)  # there is no table yet, which harms nothing
+        assert tables.load(skeletons(Settings(), ())) == []
+        tables.renew(60)
+    peer = session(2, family).address
+    steady(lambda: pair.state("b", peer) == "Up", 0.5)
+    with inside("a"):
+        assert tables.load(skeletons(Settings(), ())) == []  # a new skeleton does not silence a living agent
+    steady(lambda: pair.state("b", peer) == "Up", 0.5)
+    with inside("a"):
+        tables.renew(1)
+    assert eventually(lambda: pair.state("b", peer) == "Down", 2.0)
+    with inside("a"):
+        tables.renew(60)
+    assert pair.up(("b", peer))
+
+
+def steady(condition: Callable[[], bool], seconds: float) -> None:
+    """`condition` holds for that long, which is longer than a session outlives its last packet."""
+    assert not eventually(lambda: not condition(), seconds)
+
+
+def test_without_bird_installed_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a failure like any other, so that the rest of a round goes on."""
+    monkeypatch.setattr("sallyport.drivers.bird.BIRD", "bird-that-nobody-has")
+    assert Bird(tmp_path).write([session(1, 4)]) == ["bird: No such file or directory"]

@@ -1,0 +1,135 @@
+"""Nothing leaves in any other way: what is blocked, unknown, or has lost part of its way."""
+
+from ipaddress import ip_address
+
+import pytest
+from tests.netns.agents import Agent, client, exit_, state, steered
+from tests.netns.traffic import line, says
+from tests.netns.world import EGRESS, SERVER, World, ask, capture, pod, run, underlay
+
+from sallyport.model.state import FAMILIES, Family
+
+FAR = ip_address("203.0.113.9")
+"""An egress IP that is on no subnet of the nodes, so that the tunnel leads to the holder's own address."""
+
+pytestmark = pytest.mark.root
+
+
+def refused(namespace: str, family: Family, seconds: float = 0.3) -> bool:
+    """Whether a connection to the server fails and none of its packets reaches the server's link."""
+    with capture("outside") as seen:
+        try:
+            ask(namespace, SERVER[family], seconds=seconds)
+        except OSError:
+            return not [packet for packet in seen.packets() if packet.destination == SERVER[family]]
+    return False
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_a_holder_nothing_leaves_and_the_client_is_told(world: World, a: Agent, family: Family) -> None:
+    """An exit that no node holds: the client hears at once that its destination is unreachable."""
+    pods = [client(world, "a")]
+    a.sync(state(world, exit_("out", EGRESS[family], clients=pods, number=5), clients=pods))
+    with capture("outside") as seen:
+        with pytest.raises(OSError, match=r"No route to host|unreachable"):
+            ask("pod-a", SERVER[family])
+        assert [packet for packet in seen.packets() if packet.destination == SERVER[family]] == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_exit_that_falls_away_closes_the_way(world: World, a: Agent, b: Agent, family: Family) -> None:
+    """After the holder is gone from the plan, the client is blocked and does not fall back to its node's address."""
+    cluster = steered(world, family)
+    b.sync(cluster)
+    a.sync(cluster)
+    assert ask("pod-a", SERVER[family]) == EGRESS[family]
+    pods = [client(world, "a")]
+    a.sync(state(world, exit_("out", EGRESS[family], clients=pods, number=5), clients=pods))
+    assert refused("pod-a", family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ip -{family} route del default table 830005 metric 100",
+        "ip -{family} rule del priority 20001",
+        "nft flush chain inet sallyport mark_5",
+        "nft flush map inet sallyport clients{family}",
+        "ip link set sp-vx{family} down",
+        "ip link del sp-vx{family}",
+    ],
+)
+def test_half_a_way_leaks_nothing(world: World, a: Agent, b: Agent, damage: str, family: Family) -> None:
+    """Whatever part of the way somebody takes away, packets of a governed client do not leave by another."""
+    cluster = steered(world, family)
+    b.sync(cluster)
+    a.sync(cluster)
+    run("a", damage.format(family=family))
+    assert refused("pod-a", family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_exit_that_is_not_held_sends_nothing(world: World, a: Agent, b: Agent, family: Family) -> None:
+    """A packet that comes to a node by the tunnel after the egress IP has left it, goes nowhere."""
+    cluster = steered(world, family)
+    b.sync(cluster)
+    a.sync(cluster)
+    run("b", f"nft delete element inet sallyport marks{family} {{ 5 }}")
+    assert refused("pod-a", family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_unknown_pod_reaches_the_cluster_only(world: World, a: Agent, family: Family) -> None:
+    """A pod of which the agent has not heard may talk to pods and nodes; it is noted, and does not leave."""
+    a.sync(state(world, clients=[]))
+    assert refused("pod-a", family)
+    assert str(pod(1)[family]) in run("a", f"nft list set inet sallyport unknown{family}")
+    assert ask("pod-a", pod(2)[family]) == pod(1)[family]
+    address = next(item for item in underlay(2) if item.version == family)
+    world.serve("b", address)
+    assert ask("pod-a", address)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_unknown_pod_answers_those_outside(world: World, a: Agent, family: Family) -> None:
+    """The guard judges who opens a connection: what comes in from outside is answered."""
+    own = next(item for item in underlay(1) if item.version == family)
+    network = next(item for item in world.members()["a"].pod_networks if item.version == family)
+    run("outside", f"ip route add {network} via {own}")
+    a.sync(state(world, clients=[]))
+    assert ask("outside", pod(1)[family])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_decision_opens_the_guard(world: World, a: Agent, family: Family) -> None:
+    """As soon as the agent has decided that a pod is free, it leaves as the cluster lets it."""
+    a.sync(state(world, clients=[]))
+    assert refused("pod-a", family)
+    a.sync(state(world, clients=[client(world, "a")]))
+    assert ask("pod-a", SERVER[family]) in underlay(1)
+
+
+def test_a_packet_never_turns_round_in_the_tunnel(world: World, a: Agent, b: Agent) -> None:
+    """Two nodes that each think the other holds the address do not play ball with a client's packet."""
+    pods = [client(world, "a"), client(world, "b")]
+    for agent, other in ((a, "b"), (b, "a")):
+        agent.sync(state(world, exit_("out", FAR, other, clients=pods, number=5), clients=pods))
+    assert refused("pod-a", 4)
+    dropped = next(line for line in run("b", "nft list chain inet sallyport guard").splitlines() if "drop" in line)
+    assert "packets 0" not in dropped
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_connection_older_than_its_exit_does_not_go_on(world: World, a: Agent, family: Family) -> None:
+    """What was translated to the node's address before the pod was governed, would keep that source: it is cut."""
+    a.sync(state(world, clients=[client(world, "a")]))
+    with line("pod-a", family) as (near, far):
+        assert says(near, far)
+        a.sync(steered(world, family, by="a"))
+        with capture("outside") as seen:
+            near.sendall(b"!")
+            assert ask("pod-a", SERVER[family]) == EGRESS[family]
+            assert {packet.source for packet in seen.packets() if packet.destination == SERVER[family]} == {
+                EGRESS[family]
+            }
