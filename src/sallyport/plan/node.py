@@ -186,8 +186,8 @@ def _towards(
         return made, exit_id, "local", ""
     if outer is None or blocked:
         return made, exit_id, "blocked", blocked
-    next_hop = settings.next_hop_base + exit_id * 2 + (family == 6)
-    way = tunnel.way(outer, family, next_hop, settings)
+    next_hop = settings.next_hop_base + exit_id
+    way = tunnel.way(outer, next_hop, settings)
     made += [way.next_hop, way.neighbor, way.fdb]
     made.append(Route(family, table, _everything(family), WAY_METRIC, "unicast", next_hop))
     return made, exit_id, "remote", ""

@@ -34,14 +34,16 @@ _INET = """table inet {table} {{
   chain steer {{
     type filter hook prerouting priority -90; policy accept;
     iifname {devices} return comment "{digest}"
-    ct direction original fib daddr type unicast ip daddr != @nodes4 ip daddr != @excluded4 ip saddr vmap @clients4
-    ct direction original fib daddr type unicast ip6 daddr != @nodes6 ip6 daddr != @excluded6 ip6 saddr vmap @clients6
+    ct direction original {abroad} ip daddr != @nodes4 ip daddr != @excluded4 ip saddr vmap @clients4
+    ct direction original {abroad} ip6 daddr != @nodes6 ip6 daddr != @excluded6 ip6 saddr vmap @clients6
   }}
 
   # The last word: whatever the routes say, a governed packet leaves by the tunnel or with an egress IP held here.
   chain guard {{
     type filter hook forward priority -5; policy accept;
     iifname {devices} oifname {devices} counter drop
+    # Only nodes speak into the tunnel, and they do not forward it: masqueraded, a pod's would pass for its node's.
+    udp dport {port} counter drop
     meta mark & {mask:#x} != 0 goto marked
     ct direction reply return
     meta nfproto ipv4 goto unmarked4
@@ -129,6 +131,9 @@ _INGRESS = """  chain {device} {{
   }}
 """
 
+_ABROAD = "fib daddr type != { local, broadcast, multicast, anycast }"
+"""Not `type unicast`, which in IPv6 needs a route too: a client's node may have no IPv6 way out but the tunnel."""
+
 _RULE = re.compile(r"^    (?!type )\S", re.MULTILINE)
 """A line of a chain that is a rule: the templates indent these, and the chains' own `type` lines, by four spaces."""
 
@@ -143,6 +148,7 @@ def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]
         "devices": f'"{settings.device_prefix}*"',
         "mask": settings.mark_mask,
         "port": settings.vxlan_port,
+        "abroad": _ABROAD,
         "mss4": mtu - 40,
         "mss6": mtu - 60,
     }

@@ -51,29 +51,40 @@ def endpoint(egress_ip: IPAddress, holder: Node | None, facts: NodeFacts) -> IPA
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Kernel objects that lead packets of one inner family into the tunnel towards one outer address."""
+    """Kernel objects that lead packets of either inner family into the tunnel towards one outer address."""
 
     next_hop: NextHop
     neighbor: Neighbor
     fdb: Fdb
 
 
-def way(outer: IPAddress, inner: Family, next_hop_id: int, settings: Settings) -> Way:
-    """The inner gateway address is the outer one; for IPv6 inside IPv4 a link-local address made from it, since an
-    IPv6 route cannot have an IPv4 gateway."""
+def way(outer: IPAddress, next_hop_id: int, settings: Settings) -> Way:
+    """The gateway is a link-local IPv6 address that stands for the outer one, in IPv4 routes too (RFC 5549). The outer
+    address itself will not do: the kernel refuses a gateway that is an address of the node, as an egress IP still is
+    while it moves away, and an IPv6 one that lies in another device's subnet."""
     device = settings.device(outer.version)
-    gateway: IPAddress = outer
-    if inner == 6 and outer.version == 4:
-        gateway = IPv6Address((0xFE80 << 112) | (0x5350 << 32) | int(outer))
     lladdr = hardware_address(outer)
+    gateway = str(IPv6Address((0xFE80 << 112) | _interface_id(outer)))
     return Way(
-        next_hop=NextHop(id=next_hop_id, gateway=str(gateway), device=device),
-        neighbor=Neighbor(device=device, address=str(gateway), lladdr=lladdr),
+        next_hop=NextHop(id=next_hop_id, gateway=gateway, device=device),
+        neighbor=Neighbor(device=device, address=gateway, lladdr=lladdr),
         fdb=Fdb(device=device, lladdr=lladdr, destination=str(outer)),
     )
 
 
+def _interface_id(outer: IPAddress) -> int:
+    """The 64 bits of an address that stand for an outer one: itself, where it is short enough, behind two letters."""
+    return (0x5350 << 32) | int(outer) if outer.version == 4 else int.from_bytes(_digest(outer)[:8])
+
+
 def hardware_address(outer: IPAddress) -> str:
-    """A locally administered unicast MAC (second-lowest bit of the first byte set) that stands for an outer address."""
-    tail = hashlib.sha256(str(outer).encode()).digest()[:5]
-    return ":".join(f"{byte:02x}" for byte in bytes([0x02]) + tail)
+    """A locally administered unicast MAC (second-lowest bit of the first byte set, the lowest not) that stands for an
+    outer address. Should two IPv6 ones share the 46 free bits, the wrong node drops what it has no exit for."""
+    if outer.version == 4:
+        return (b"\x02\x53" + outer.packed).hex(":")
+    digest = _digest(outer)
+    return (bytes([digest[0] & 0xFC | 0x02]) + digest[1:6]).hex(":")
+
+
+def _digest(outer: IPAddress) -> bytes:
+    return hashlib.sha256(outer.packed).digest()

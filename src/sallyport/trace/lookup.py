@@ -150,11 +150,9 @@ class NodeKernel:
         return found.destination if isinstance(found, Fdb) else None
 
     def is_unicast(self, destination: IPAddress) -> bool:
-        """nft's `fib daddr type unicast`: no address of this node and no multicast; in IPv6 there must be a route
-        as well, since the kernel answers `unreachable` without one (net/ipv6/netfilter/nft_fib_ipv6.c)."""
-        if destination in self.addresses or destination.is_multicast or destination == BROADCAST:
-            return False
-        return destination.version == 4 or self._main(Flow(destination), "").way is not Way.NOWHERE
+        """What nft's `fib daddr type` calls neither local nor broadcast, multicast or anycast. A rule that asked for
+        `unicast` would, in IPv6, ask for a route as well (net/ipv6/netfilter/nft_fib_ipv6.c)."""
+        return not (destination in self.addresses or destination.is_multicast or destination == BROADCAST)
 
     def route(self, flow: Flow) -> Routed:
         """The policy rules in their order, the local table first, the main one last (ip-rule(8))."""

@@ -133,6 +133,8 @@ class _Walk:
             return True, "no table of ours, no guard"
         if at.came_by and into_tunnel:
             return False, "guard: out of the tunnel and into it again"
+        if (self.packet.protocol, self.packet.port) == ("udp", self.settings.vxlan_port):
+            return False, "guard: nodes do not forward tunnel packets"
         if mark and into_tunnel:
             return True, "guard: marked, into the tunnel"
         if mark:

@@ -31,7 +31,7 @@ NOWHERE = str(SETTINGS.nowhere_id)
 ID = 7
 TABLE = SETTINGS.table(ID)
 LAST = Route(4, TABLE, "0.0.0.0/0", 4294967295, "unreachable")
-HOP = SETTINGS.next_hop_base + 2 * ID
+HOP = SETTINGS.next_hop_base + ID
 
 
 def assigned(address: str = "10.0.0.50", holder: str = "node-1", *nodes: str, **fields: Any) -> dict[str, Assignment]:
@@ -91,7 +91,7 @@ def test_a_client_whose_exit_is_held_elsewhere_goes_into_the_tunnel() -> None:
     plan = planned(web_state(), assigned(holder="node-2"))
     mac = next(item.lladdr for item in plan.objects if isinstance(item, Fdb))
     assert decided(plan)["web", 4] == ("web", "remote")
-    assert plan.by_kind(Kind.NEXT_HOP) == (NextHop(HOP, "10.0.0.50", "sp-vx4"),)
+    assert plan.by_kind(Kind.NEXT_HOP) == (NextHop(HOP, "fe80::5350:a00:32", "sp-vx4"),)
     assert plan.by_kind(Kind.FDB) == (Fdb("sp-vx4", mac, "10.0.0.50"),)
     assert set(plan.by_kind(Kind.ROUTE)) == {LAST, Route(4, TABLE, "0.0.0.0/0", 100, "unicast", HOP)}
     assert not plan.held
@@ -148,15 +148,15 @@ def test_a_pod_of_both_families_is_governed_in_both() -> None:
     assert decided(plan)["web", 4] == ("web", "local")
     assert decided(plan)["web", 6] == ("six", "remote")
     assert members(plan, "clients6") == {SIX: "8"}
-    hop = SETTINGS.next_hop_base + 2 * 8 + 1
-    assert NextHop(hop, "fd00::50", "sp-vx6") in plan.objects
+    hop = SETTINGS.next_hop_base + 8
+    assert [(item.id, item.device) for item in plan.objects if isinstance(item, NextHop)] == [(hop, "sp-vx6")]
     assert Route(6, SETTINGS.table(8), "::/0", 100, "unicast", hop) in plan.objects
 
 
 def test_ipv6_clients_ride_on_ipv4_where_the_node_has_no_other() -> None:
     state = replace(web_state(SIX), exits={"web": an_exit("web", "fd00::50", "web")})
     plan = planned(state, assigned("fd00::50", "node-2"), facts_of(1, families=(4,)))
-    hop = SETTINGS.next_hop_base + 2 * ID + 1
+    hop = SETTINGS.next_hop_base + ID
     assert decided(plan)["web", 6] == ("web", "remote")
     assert NextHop(hop, "fe80::5350:a00:2", "sp-vx4") in plan.objects
     assert Route(6, TABLE, "::/0", 100, "unicast", hop) in plan.objects

@@ -129,11 +129,17 @@ def test_the_first_by_name_gets_the_packet_where_only_one_way_is_asked_for() -> 
     assert trace.hops[-1].decided == "guard: marks4 lacks 0x15"
 
 
-def test_without_a_default_route_of_ipv6_nothing_is_steered_and_nothing_leaves() -> None:
+def test_a_clients_node_needs_no_default_route_of_ipv6_to_steer_its_pods() -> None:
     bare = {**GROUND.hosts, "n1": Host(GROUND.hosts["n1"].addresses, {4: ip_address("10.10.0.101")})}
     trace = traced(packet("six", OUTSIDE[6]), ground=replace(GROUND, hosts=bare))
+    assert any(hop.decided.startswith("steer: clients6 has") for hop in trace.hops)
+
+
+def test_a_pod_cannot_speak_into_the_tunnel_itself() -> None:
+    """Masqueraded to its node's address, a forged frame would be taken for the node's and leave by any exit."""
+    trace = traced(replace(packet("web", "10.10.0.103"), protocol="udp", port=4790))
     assert trace.verdict is Verdict.DROPPED
-    assert "no route" in trace.hops[-1].decided
+    assert trace.hops[-1].decided == "guard: nodes do not forward tunnel packets"
 
 
 def test_a_connection_keeps_its_source_while_its_exit_stays() -> None:
