@@ -134,7 +134,7 @@ _INGRESS = """  chain {device} {{
 _ABROAD = "fib daddr type != { local, broadcast, multicast, anycast }"
 """Not `type unicast`, which in IPv6 needs a route too: a client's node may have no IPv6 way out but the tunnel."""
 
-_RULE = re.compile(r"^    (?!type )\S", re.MULTILINE)
+_RULE = re.compile(r"^    (?!type |#)\S", re.MULTILINE)
 """A line of a chain that is a rule: the templates indent these, and the chains' own `type` lines, by four spaces."""
 
 
