@@ -236,8 +236,13 @@ class Scene:
         """One request to the server. UDP hears at once where it is dropped; TCP only with its second SYN."""
         return self.lab.ask(pod, protocol, side.server, timeout=timeout)
 
-    def leaves(self, pod: str, side: Side, source: str, node: str, protocol: str = "http") -> None:
-        """A request that is made now is seen from `source`, comes by `node`, and is traced so."""
+    def leaves(
+        self, pod: str, side: Side, source: str, node: str, protocol: str = "http", *, or_by: Sequence[str] = ()
+    ) -> None:
+        """A request that is made now is seen from `source`, comes by `node`, and is traced so.
+
+        `or_by` are nodes that trace tells of as well: it cannot know which of several holders is heard first.
+        """
         with self.only(source):
             asked = self.asked(pod, side, protocol, timeout=2.0)
         assert asked.source == source, f"{pod} was seen from {asked.source or asked.error}, not from {source}"
@@ -245,7 +250,7 @@ class Scene:
         ways = {macs.get(frame.mac) for frame in self.frames() if (frame.source, frame.port) == (source, asked.port)}
         assert ways == {node}, f"the request of {pod} came by {ways}"
         self.sources[pod, side.family] = source
-        self.assert_as_traced(pod, side, source, node)
+        self.assert_as_traced(pod, side, source, *sorted((node, *or_by)))
 
     def is_dropped(self, pod: str, side: Side, protocol: str = "http") -> None:
         """A request that is made now does not reach the server, no frame of it does, and it is traced so."""
@@ -280,9 +285,9 @@ class Scene:
         ways: list[Object] = json.loads(done.stdout)["ways"]
         return [(way["source"], way["node"]) if way["verdict"] == "left" else ("", "") for way in ways]
 
-    def assert_as_traced(self, pod: str, side: Side, source: str, node: str) -> None:
-        """`trace` tells the one way that was seen. The objects that it reads may trail behind the packets a little."""
-        becomes(lambda: self.trace(pod, side.server), [(source, node)], 3.0)
+    def assert_as_traced(self, pod: str, side: Side, source: str, *nodes: str) -> None:
+        """`trace` tells the way that was seen. The objects that it reads may trail behind the packets a little."""
+        becomes(lambda: sorted(self.trace(pod, side.server)), [(source, node) for node in nodes], 3.0)
 
     # The ordinary path
 
