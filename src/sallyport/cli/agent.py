@@ -35,7 +35,7 @@ def agent(
     everything as it is when it ends: a restart disturbs no packet.
     """
     configure_logging()
-    require("ip", "nft", "bird")
+    require("ip", "nft", "bird", "conntrack")
     networks = tuple(part.strip() for part in service_networks.split(",") if part.strip())
     for text in networks:
         try:

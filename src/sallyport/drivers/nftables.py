@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from sallyport.drivers.command import DriverError, run
 from sallyport.drivers.members import CLIENT_SETS, Change, Listing, Members, elements
 from sallyport.model.kernel import Element, KernelObject, Kind, Skeleton
 from sallyport.model.settings import Settings
+from sallyport.model.state import IPAddress
 
 __all__ = ["CLIENT_SETS", "Tables"]
 
@@ -48,6 +50,16 @@ class Tables:
                 return None
             raise DriverError(f"nft list table {family} {self._name}: {_first(done.stderr)}")
         return msgspec.json.decode(done.stdout, type=dict[str, Listing])["nftables"]
+
+    def undecided(self) -> frozenset[IPAddress]:
+        """Addresses that the guard has stopped within the last minute because nothing was decided about them."""
+        found: set[IPAddress] = set()
+        for name in ("unknown4", "unknown6"):
+            done = run(["nft", "-j", "list", "set", "inet", self._name, name])
+            listing = msgspec.json.decode(done.stdout, type=dict[str, Listing])["nftables"] if done.stdout else []
+            for item in listing:
+                found.update(ip_address(entry["elem"]["val"]) for entry in item.get("set", {}).get("elem", ()))
+        return frozenset(found)
 
     def load(self, skeletons: Iterable[Skeleton]) -> list[str]:
         """Put skeletons in force, each in one transaction, with the elements that the old ones had."""

@@ -5,7 +5,7 @@ import shutil
 
 from sallyport.drivers.command import DriverError
 
-PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "nft": "nftables", "bird": "bird2"}
+PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "nft": "nftables", "bird": "bird2", "conntrack": "conntrack"}
 """Debian package of each tool."""
 
 

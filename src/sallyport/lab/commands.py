@@ -33,7 +33,7 @@ Name = Annotated[
     typer.Option("--name", "-n", envvar="SALLYPORT_LAB", help="Which lab, where several run."),
 ]
 NAME = re.compile(r"(?=.{1,16}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-TOOLS = ("ip", "nft", "bird")
+TOOLS = ("ip", "nft", "bird", "conntrack")
 
 
 def _fail(command: str, message: str) -> typer.Exit:

@@ -24,6 +24,7 @@ from sallyport.processes.announcer import Announcer
 from sallyport.processes.heartbeat import Heartbeat
 from sallyport.processes.liveness import Sessions
 from sallyport.processes.reporter import Reporter, Round
+from sallyport.processes.undecided import Undecided
 from sallyport.processes.watches import Watches
 from sallyport.reconcile.diff import Actual, Delta, diff
 from sallyport.reconcile.sequence import Step, sequence
@@ -58,6 +59,12 @@ class Hands(Protocol):
 
     def apply(self, steps: Iterable[Step]) -> list[str]:
         """Carry the steps out; a line for each failure."""
+
+    def forget_connections(self, addresses: Iterable[IPAddress]) -> list[str]:
+        """Forget the translations of connections that these addresses have opened; a line for each failure."""
+
+    def undecided(self) -> frozenset[IPAddress]:
+        """Pod addresses of this node that tried to leave the cluster before they were decided about."""
 
     def sessions(self) -> dict[str, str]:
         """BFD session state by peer address."""
@@ -113,6 +120,7 @@ class Agent:
             group.create_task(self._heartbeat.run())
             group.create_task(self._renewing())
             group.create_task(self._watching_peers())
+            group.create_task(self._watching_undecided())
             while True:
                 self._changed.clear()
                 if not await self._synced():
@@ -148,6 +156,8 @@ class Agent:
         steps = sequence(deltas)
         failures = await self._do(self._hands.apply, steps) if steps else []
         previous, self._last = self._last, plan
+        if previous is not None and (moved := come_home(previous, plan, state)):
+            failures += await self._do(self._hands.forget_connections, moved)
         self._announce(previous, plan, assignments, facts)
         failed = not_held(plan, await self._read(plan), failures) if failures else {}
         egresses = {item.metadata.name: item for item in objects.egresses}
@@ -242,7 +252,10 @@ class Agent:
 
     async def _renewing(self) -> None:
         while True:
-            await self._do(self._hands.renew)
+            try:
+                await self._do(self._hands.renew)
+            except DriverError as error:
+                log.error("agent.renewal_failed", error=str(error))
             await asyncio.sleep(RENEWAL)
 
     async def _watching_peers(self) -> None:
@@ -253,6 +266,36 @@ class Agent:
                 self._states = states
                 self.wake()
             await asyncio.sleep(SESSION_POLL)
+
+    async def _watching_undecided(self) -> None:
+        undecided = Undecided()
+        while True:
+            await asyncio.sleep(RESYNC)
+            try:
+                stopped = await self._do(self._hands.undecided)
+            except DriverError as error:
+                log.error("agent.undecided_failed", error=str(error))
+                continue
+            if self._last is None:
+                continue
+            for address in undecided.late(stopped, self._last, asyncio.get_running_loop().time()):
+                log.warning("agent.undecided", address=str(address))
+                ref = ObjectRef("Node", self._node, uid=self._node)
+                message = f"{address} sends to the outside, but no pod of the API has that address; it is not let out"
+                self._events.record(ref, "Warning", "UndecidedPod", message)
+
+
+def come_home(previous: NodePlan, plan: NodePlan, state: ClusterState) -> list[IPAddress]:
+    """Addresses of pods whose exit is on this node now and was not before, be it that they were free or that it was on
+    another node. Their connections have the translation of that time, with which the last check lets none out."""
+    before = {(item.pod, item.family): item.state for item in previous.decisions}
+    return [
+        address
+        for item in plan.decisions
+        if item.state == "local" and before.get((item.pod, item.family), "local") != "local"
+        for address in state.clients[item.pod].addresses
+        if address.version == item.family
+    ]
 
 
 def not_held(plan: NodePlan, actual: Actual, failures: list[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from sallyport.drivers.announce import announce
+from sallyport.drivers.conntrack import forget
 from sallyport.drivers.facts import gather
 from sallyport.drivers.kernel import Kernel
 from sallyport.drivers.monitor import Monitor
@@ -44,6 +45,12 @@ class KernelHands:
 
     def apply(self, steps: Iterable[Step]) -> list[str]:
         return self._kernel.apply(steps)
+
+    def forget_connections(self, addresses: Iterable[IPAddress]) -> list[str]:
+        return forget(addresses)
+
+    def undecided(self) -> frozenset[IPAddress]:
+        return self._kernel.tables.undecided()
 
     def sessions(self) -> dict[str, str]:
         return self._kernel.bird.sessions()
