@@ -54,19 +54,24 @@ def read_links(listed: Objects, settings: Settings) -> Mapping[object, KernelObj
 def write_links(upserts: Iterable[Link], actual: Mapping[object, KernelObject]) -> list[str]:
     """Make devices, or change those in `actual`. One whose VNI, port or kind differs has to be made anew, and takes
     with it what was on it: the next round finds that missing."""
-    lines: list[str] = []
+    failures: list[str] = []
     for link in upserts:
-        have = actual.get(link.key)
-        what = f"type vxlan id {link.vni} local {link.local}"
-        if isinstance(have, Link) and (have.vni, have.port) == (link.vni, link.port):
-            lines.append(f"link set dev {link.name} {what}")
-        else:
-            if have is not None:
-                lines.append(f"link del dev {link.name}")
-            lines.append(f"link add dev {link.name} {what} dstport {link.port} nolearning gbp")
-        lines.append(f"link set dev {link.name} mtu {link.mtu} up")
-        lines.append(f"address replace {ANCHOR}/32 scope link dev {link.name}")
-    return batch("ip", lines)
+        failures += batch("ip", _lines(link, actual.get(link.key)))[:1]  # what follows on a failure says nothing more
+    return failures
+
+
+def _lines(link: Link, have: KernelObject | None) -> list[str]:
+    lines: list[str] = []
+    what = f"type vxlan id {link.vni} local {link.local}"
+    if isinstance(have, Link) and (have.vni, have.port) == (link.vni, link.port):
+        lines.append(f"link set dev {link.name} {what}")
+    else:
+        if have is not None:
+            lines.append(f"link del dev {link.name}")
+        lines.append(f"link add dev {link.name} {what} dstport {link.port} nolearning gbp")
+    lines.append(f"link set dev {link.name} mtu {link.mtu} up")
+    lines.append(f"address replace {ANCHOR}/32 scope link dev {link.name}")
+    return lines
 
 
 def delete_links(links: Iterable[Link]) -> list[str]:

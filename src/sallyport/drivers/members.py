@@ -19,6 +19,11 @@ PASSING = re.compile(r"^(unknown[46]|alive)$")
 """Sets whose members the kernel or the heartbeat put there; they are no part of any plan."""
 INTERVALS = re.compile(r"^(excluded|local_pods)[46]$")
 
+_FASTEST = 14_000_000_000
+"""Bytes per second. The kernel counts in nanoseconds, 64 bits of which hold 18 GB/s, the burst included."""
+_LONGEST = 0xFFFFFFFF
+"""Bytes of burst. Of more, `nft` would silently keep the lowest 32 bits."""
+
 Listing = list[dict[str, Any]]
 Change = tuple[Element, bool]
 """An element, and whether it is to be there."""
@@ -105,9 +110,7 @@ class Members:
             lines += [f"add chain {table} {chain}", f"flush chain {table} {chain}", f"add rule {table} {chain} {rule}"]
         for item in made:
             if item.set == "limits":
-                rate, burst = (max(1, int(part) // 8) for part in item.value.split("/"))
-                spec = f"rate over {rate} bytes/second burst {burst} bytes"
-                lines.append(f"add limit {table} {_limit(item)} {{ {spec} ; }}")
+                lines.append(f"add limit {table} {_limit(item)} {{ {_rate(item.value)} ; }}")
         for name, members in _by_set(made, _written):
             lines.append(f"add element {table} {name} {{ {', '.join(members)} }}")
         return lines
@@ -151,6 +154,12 @@ def _chain(item: Element) -> str:
 
 def _limit(item: Element) -> str:
     return f"lim_{item.member}_{item.value.replace('/', '_')}"
+
+
+def _rate(value: str) -> str:
+    """What a limit's object says for `rate/burst` in bits."""
+    rate, burst = (int(part) // 8 for part in value.split("/"))
+    return f"rate over {min(max(1, rate), _FASTEST)} bytes/second burst {min(max(1, burst), _LONGEST)} bytes"
 
 
 def _key(item: Element) -> str:

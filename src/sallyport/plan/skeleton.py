@@ -135,7 +135,7 @@ _ABROAD = "fib daddr type != { local, broadcast, multicast, anycast }"
 """Not `type unicast`, which in IPv6 needs a route too: a client's node may have no IPv6 way out but the tunnel."""
 
 _RULE = re.compile(r"^    (?!type |#)\S", re.MULTILINE)
-"""A line of a chain that is a rule: the templates indent these, as the chains' `type` lines and comments, by four spaces."""
+"""A line of a chain that is a rule: the templates indent these by four spaces, as `type` lines and comments there."""
 
 
 def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]:
