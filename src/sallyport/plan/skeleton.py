@@ -88,11 +88,16 @@ _INET = """table inet {table} {{
 
   # After every NAT. A connection that was translated before its pod was governed keeps that translation for as long as
   # it lives; what leaves with another source than its mark's does not leave. Nodes' own connections (the tunnel's outer
-  # packets carry the inner mark) are none of a pod's.
+  # packets carry the inner mark) are none of a pod's, nor is what is never governed: the kernel's own multicast
+  # reports were seen with arbitrary marks, and with fwmark_reflect an ICMP error to a pod has the mark of its packet.
   chain verify {{
     type filter hook postrouting priority 110; policy accept;
     oifname {devices} return
     meta mark & {mask:#x} == 0 return
+    ip daddr @nodes4 return
+    ip daddr @excluded4 return
+    ip6 daddr @nodes6 return
+    ip6 daddr @excluded6 return
     ct original ip saddr @nodes4 return
     ct original ip6 saddr @nodes6 return
     meta mark & {mask:#x} . ip saddr @sources4 return
