@@ -156,6 +156,7 @@ class Kubelet:
             code = await here.child.wait()
             policy = here.pod.spec.restart_policy
             if policy == "Never" or (policy == "OnFailure" and code == 0):
+                await self._detach(here)  # as a container runtime does: another pod may have the address from now on
                 await self._status(here.pod, ended(here.pod, code, here.restarts, self._now()))
                 return
             await asyncio.sleep(delay)
@@ -194,10 +195,13 @@ class Kubelet:
         await self._forget(here)
 
     async def _forget(self, here: Running) -> None:
+        await self._detach(here)
+        self._running.pop(here.pod.key, None)
+
+    async def _detach(self, here: Running) -> None:
         if not here.pod.spec.host_network:
             async with self._lock:
                 await asyncio.to_thread(self._network.detach, here.pod.spec.node_name, here.pod.key)
-        self._running.pop(here.pod.key, None)
 
     async def power_off(self, node: str) -> None:
         """Its pods vanish with it, unasked; the API still shows them, as it would."""
