@@ -177,9 +177,10 @@ class Lab:
 MARKER_PORT = 9
 """Discard (RFC 863): a datagram there marks the point up to which a capture was read."""
 
+_ADDRESS = r"(?:\d+(?:\.\d+){3}|[0-9a-f]*:[0-9a-f:]*[0-9a-f:])"
 _LINE = re.compile(
     r"(?P<mac>[0-9a-f:]{17}) > \S+ ethertype IPv[46] \(\S+\), length \d+: "
-    r"(?P<source>[0-9a-fA-F.:]+?)(\.(?P<port>\d+))? > (?P<destination>[0-9a-fA-F.:]+?)(\.\d+)?: "
+    rf"(?P<source>{_ADDRESS})(\.(?P<port>\d+))? > (?P<destination>{_ADDRESS})(\.\d+)?: "
 )
 
 
