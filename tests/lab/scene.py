@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from typer.testing import CliRunner
 
 from sallyport.apis.antrea.types import EGRESSES, POOLS, EgressStatus, IPPoolUsage
+from sallyport.apis.core import PODS
 from sallyport.apis.resource import Resource
 from sallyport.cli.main import build
 from sallyport.drivers.command import DriverError
@@ -169,12 +170,12 @@ class Scene:
         names = [f"pod/{item['metadata']['name']}" for item in pods]
         self.lab.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=20s", *names)
 
-    def get(self, resource: Resource[T], name: str) -> T:
+    def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         """An object, without a kubectl of its own, for what is asked again and again."""
 
         async def got() -> T:
             async with Client(load(str(self.lab.record.kubeconfig))) as client:
-                return await client.get(resource, name)
+                return await client.get(resource, name, namespace)
 
         return asyncio.run(got())
 
@@ -190,6 +191,10 @@ class Scene:
         """The address and the node of an Egress, as its status says."""
         status = self.status(name)
         return status.egress_ip, status.egress_node
+
+    def pod_addresses(self, name: str) -> tuple[str, ...]:
+        """The addresses of a pod, IPv4 first."""
+        return self.get(PODS, name, NAMESPACE).addresses
 
     def conditions(self, name: str) -> dict[str, str]:
         """The conditions of an Egress: status by type."""
