@@ -11,7 +11,8 @@ from tests.netns.agents import Agent
 from tests.netns.world import World, build
 
 
-def _made(nodes: tuple[str, ...]) -> Iterator[World]:
+def worlds(nodes: tuple[str, ...]) -> Iterator[World]:
+    """One world, closed in the end; a test that has no right to it is skipped."""
     if os.geteuid() != 0:
         pytest.skip("needs root: it makes network namespaces")
     world = build(nodes)
@@ -24,13 +25,13 @@ def _made(nodes: tuple[str, ...]) -> Iterator[World]:
 @pytest.fixture
 def world() -> Iterator[World]:
     """Two nodes, a and b, and a server outside."""
-    yield from _made(("a", "b"))
+    yield from worlds(("a", "b"))
 
 
 @pytest.fixture
 def wide_world() -> Iterator[World]:
     """Three nodes, a, b and c, and a server outside."""
-    yield from _made(("a", "b", "c"))
+    yield from worlds(("a", "b", "c"))
 
 
 def _agent(node: str, folder: Path) -> Iterator[Agent]:

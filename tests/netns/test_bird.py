@@ -152,10 +152,10 @@ def test_a_frozen_agent_falls_silent(world: World, pair: Pair, family: Family) -
         assert tables.load(skeletons(Settings(), ())) == []
         tables.renew(60)
     peer = session(2, family).address
-    steady(lambda: pair.state("b", peer) == "Up", 0.5)
+    steady(lambda: pair.state("b", peer) == "Up", 0.4)
     with inside("a"):
         assert tables.load(skeletons(Settings(), ())) == []  # a new skeleton does not silence a living agent
-    steady(lambda: pair.state("b", peer) == "Up", 0.5)
+    steady(lambda: pair.state("b", peer) == "Up", 0.4)
     with inside("a"):
         tables.renew(1)
     assert eventually(lambda: pair.state("b", peer) == "Down", 2.0)

@@ -15,7 +15,7 @@ FAR = ip_address("203.0.113.9")
 pytestmark = pytest.mark.root
 
 
-def refused(namespace: str, family: Family, seconds: float = 0.3) -> bool:
+def refused(namespace: str, family: Family, seconds: float = 0.1) -> bool:
     """Whether a connection to the server fails and none of its packets reaches the server's link."""
     with capture("outside") as seen:
         try:

@@ -1,27 +1,15 @@
-"""Restart, drift and removal: what a fresh agent finds, mends, and leaves behind."""
+"""Restart and removal: what a fresh agent finds, and leaves behind."""
 
 import json
 
 import pytest
-from tests.netns.agents import Agent, client, exit_, state, steered
+from tests.netns.agents import Agent, everything, steered
 from tests.netns.world import EGRESS, SERVER, World, ask, inside, run, underlay
 
 from sallyport.model.kernel import Kind
-from sallyport.model.state import FAMILIES, Bandwidth, ClusterState, Family
+from sallyport.model.state import FAMILIES, ClusterState, Family
 
 pytestmark = pytest.mark.root
-
-
-def everything(world: World) -> ClusterState:
-    """Exits of both families on both nodes, one with a limit; both pods are clients of the exits of node b."""
-    pods = [client(world, "a"), client(world, "b")]
-    return state(
-        world,
-        exit_("four", EGRESS[4], "b", "a", clients=pods, number=4, bandwidth=Bandwidth(100_000_001, 7)),
-        exit_("six", EGRESS[6], "b", "a", clients=pods, number=6),
-        exit_("more", EGRESS[4] + 1, "a", "b", clients=[], number=7),
-        clients=pods,
-    )
 
 
 def test_a_fresh_agent_finds_nothing_to_do(world: World, a: Agent, b: Agent) -> None:
@@ -31,56 +19,6 @@ def test_a_fresh_agent_finds_nothing_to_do(world: World, a: Agent, b: Agent) -> 
         plan = agent.sync(cluster)
         assert {item.kind for item in plan.objects} >= set(Kind) - {Kind.NEIGHBOR, Kind.FDB, Kind.NEXT_HOP}
         assert agent.differences(agent.plan(cluster)) == {}
-
-
-DAMAGE = {
-    "ip link del sp-vx4": {
-        Kind.LINK,
-        Kind.SYSCTL,
-        Kind.SKELETON,
-        Kind.NEIGHBOR,
-        Kind.FDB,
-        Kind.NEXT_HOP,
-        Kind.ROUTE,
-    },
-    "ip link set sp-vx4 mtu 1300": {Kind.LINK},
-    "ip link set sp-vx6 down": {Kind.LINK, Kind.NEIGHBOR, Kind.NEXT_HOP, Kind.ROUTE},
-    "ip address del 192.0.0.8/32 dev sp-vx4": {Kind.LINK, Kind.NEIGHBOR},
-    "sysctl -q -w net.ipv4.conf.sp-vx4.rp_filter=1": {Kind.SYSCTL},
-    "nft delete table inet sallyport": {Kind.SKELETON, Kind.EXIT_ELEMENT, Kind.CLIENT_ELEMENT},
-    "nft delete table netdev sallyport": {Kind.SKELETON},
-    "nft flush chain inet sallyport guard": {Kind.SKELETON},
-    "nft insert rule inet sallyport guard accept": {Kind.SKELETON},
-    "nft add rule inet sallyport exit accept": {Kind.SKELETON},
-    "nft flush chain inet sallyport mark_4": {Kind.CLIENT_ELEMENT},
-    "nft flush set inet sallyport excluded4": {Kind.EXIT_ELEMENT},
-    "nft add element inet sallyport excluded4 { 198.51.100.0-198.51.100.9 }": {Kind.EXIT_ELEMENT},
-    "nft add element inet sallyport free4 { 10.244.1.77 }": {Kind.CLIENT_ELEMENT},
-    "nft delete element inet sallyport exits4 { 7 }": {Kind.EXIT_ELEMENT},
-    "ip address del 192.0.2.101/32 dev eth0": {Kind.ADDRESS},
-    "ip neigh del 192.0.2.100 dev sp-vx4": {Kind.NEIGHBOR},
-    "bridge fdb del MAC dev sp-vx4": {Kind.FDB},
-    "ip nexthop del id 83000008": {Kind.NEXT_HOP, Kind.ROUTE},
-    "ip -6 route del default table 830006 metric 100": {Kind.ROUTE},
-    "ip route add 198.51.100.0/24 via 192.0.2.1 table 830004 proto 83": {Kind.ROUTE},
-    "ip rule del priority 20001": {Kind.RULE},
-    "ip rule add priority 20001 fwmark 0x4/0x3fff lookup main protocol 83": {Kind.RULE},
-}
-"""What somebody does by hand on node a, and the kinds in which the next look finds a difference."""
-
-
-@pytest.mark.parametrize("command", DAMAGE)
-def test_drift_is_seen_and_repaired(world: World, a: Agent, b: Agent, command: str) -> None:
-    """A change by hand shows as a difference of its kind, and one round later there is none and packets flow."""
-    cluster = everything(world)
-    b.sync(cluster)
-    plan = a.sync(cluster)
-    mac = next(str(item.key[1]) for item in plan.by_kind(Kind.FDB) if isinstance(item.key, tuple))
-    run("a", command.replace("MAC", mac))
-    assert set(a.differences(a.plan(cluster))) == DAMAGE[command]
-    a.sync(cluster)
-    assert a.differences(a.plan(cluster)) == {}
-    assert [ask("pod-a", SERVER[family]) for family in FAMILIES] == [EGRESS[4], EGRESS[6]]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
