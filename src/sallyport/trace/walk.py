@@ -118,9 +118,13 @@ class _Walk:
         at = self._translated(at.told(decided, "passes"), routed)
         if routed.next_hop is not None:
             yield from self._encapsulated(at, routed.next_hop)
-        elif refused := self._verified(at, came_with):
-            yield at.dropped(refused)
-        elif routed.way is Way.CLUSTER:
+            return
+        passed, decided = self._verified(at, came_with)
+        if not passed:
+            yield at.dropped(decided)
+            return
+        at = at.told(decided, "passes") if decided else at
+        if routed.way is Way.CLUSTER:
             yield at.ended(Verdict.DELIVERED, "network of the CNI", "delivered in the cluster", source=at.source)
         else:
             yield from self._out(at)
@@ -180,14 +184,13 @@ class _Walk:
             return at.leaving_with(own).told("masquerade of the CNI", f"source {own}")
         return at
 
-    def _verified(self, at: _Walker, came_with: IPAddress) -> str:
-        """Chain `verify` of the postrouting hook: what keeps the packet from leaving this node, "" if nothing does."""
+    def _verified(self, at: _Walker, came_with: IPAddress) -> tuple[bool, str]:
+        """Chain `verify` of the postrouting hook: whether the packet passes, and by what; "" if it is not looked at."""
         node, mark, f = at.node, at.mark & self.settings.mark_mask, self.family
         if not node.filtered or not mark or node.value(f"nodes{f}", came_with) is not None:
-            return ""
-        if node.value(f"sources{f}", f"{mark} . {at.source}") is not None:
-            return ""
-        return f"verify: sources{f} lacks {mark:#x} with {at.source}"
+            return True, ""
+        known = node.value(f"sources{f}", f"{mark} . {at.source}") is not None
+        return known, f"verify: sources{f} {'has' if known else 'lacks'} {mark:#x} with {at.source}"
 
     def _out(self, at: _Walker) -> Iterator[Trace]:
         """By the uplink: to whichever nodes answer for the destination, else out of the cluster."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from tests.fake_kernel import FakeKernel, changes
+from tests.fake_kernel import FakeKernel, pieces
 
 from sallyport.model.kernel import (
     ClientElement,
@@ -142,11 +142,12 @@ def test_members_of_an_interval_set_do_not_overlap() -> None:
     assert [key[1] for key in kernel.read()[Kind.EXIT_ELEMENT] if isinstance(key, tuple)] == ["10.0.0.0/8"]
 
 
-def test_an_egress_ip_is_recognised_by_the_record_of_it_alone() -> None:
-    kernel = kernel_with([INET, ADDRESS])
-    assert kernel.read()[Kind.ADDRESS] == {}
-    kernel.apply(make(HELD))
+def test_an_ipv4_egress_ip_is_known_by_its_label_and_an_ipv6_one_by_the_record_of_it() -> None:
+    six = InterfaceAddress("eth0", "fd00::50")
+    kernel = kernel_with([INET, ADDRESS, six])
     assert kernel.read()[Kind.ADDRESS] == {ADDRESS.key: ADDRESS}
+    kernel.apply(make(Element("held6", "fd00::50")))
+    assert kernel.read()[Kind.ADDRESS] == {ADDRESS.key: ADDRESS, six.key: six}
 
 
 def test_elements_are_read_back_by_the_kind_of_their_set() -> None:
@@ -168,11 +169,17 @@ def test_settings_are_read_where_asked_for_and_go_back_with_their_device() -> No
 def test_a_killed_agent_leaves_the_rest_of_its_steps_undone() -> None:
     steps = [Step(Kind.LINK, upserts=(LINK,)), Step(Kind.RULE, upserts=tuple(Rule(4, 1, n, mark=n) for n in (1, 2, 3)))]
     counts = []
-    for limit in range(len(list(changes(steps))) + 1):
+    for limit in range(len(list(pieces(steps))) + 1):
         kernel = FakeKernel()
         kernel.apply(steps, limit)
         counts.append(len(kernel.objects()))
     assert counts == [0, 1, 2, 3, 4]
+
+
+def test_a_transaction_that_makes_and_removes_is_never_cut() -> None:
+    both = Step(Kind.EXIT_ELEMENT, upserts=(EXIT, HELD), deletes=(Element("marks4", "1"),))
+    assert list(pieces([both])) == [both]
+    assert [len(piece.upserts) for piece in pieces([Step(Kind.EXIT_ELEMENT, upserts=(EXIT, HELD))])] == [1, 1]
 
 
 def test_removing_twice_is_removing_once() -> None:

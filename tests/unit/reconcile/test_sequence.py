@@ -4,7 +4,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from sallyport.model.kernel import ClientElement, Element, KernelObject, Kind, Link, NextHop, Route, Rule
+from sallyport.model.kernel import ClientElement, Element, KernelObject, Kind, Link, NextHop, Route, Rule, Skeleton
 from sallyport.reconcile.diff import Delta
 from sallyport.reconcile.sequence import Step, sequence
 
@@ -66,3 +66,9 @@ def test_networks_of_different_sets_do_not_overlap() -> None:
     new, old = ClientElement("local_pods4", "10.0.0.0/8"), ClientElement("local_pods6", "10.0.0.0/8")
     steps = sequence({Kind.CLIENT_ELEMENT: Delta(create=(new,), delete=(old,))})
     assert steps == (Step(Kind.CLIENT_ELEMENT, upserts=(new,)), Step(Kind.CLIENT_ELEMENT, deletes=(old,)))
+
+
+def test_the_table_that_judges_packets_outlives_the_one_that_lets_them_out_of_the_tunnel() -> None:
+    inet, netdev = Skeleton("inet", "sallyport", "digest:1"), Skeleton("netdev", "sallyport", "digest:1")
+    for delta in (Delta(delete=(inet, netdev)), Delta(delete=(netdev, inet))):
+        assert sequence({Kind.SKELETON: delta}) == (Step(Kind.SKELETON, deletes=(netdev, inet)),)
