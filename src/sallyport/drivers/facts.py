@@ -9,8 +9,8 @@ from sallyport.drivers.links import looks_put
 from sallyport.model.plan import NodeFacts, Uplink
 from sallyport.model.state import FAMILIES, Family, IPAddress, IPNetwork
 
-IGNORED_DEVICES = frozenset({"lo", "kube-ipvs0"})
-"""Addresses there answer for services or the host itself; none of them can be an exit's."""
+IGNORED_DEVICES = frozenset({"kube-ipvs0"})
+"""Addresses there answer for services; none of them can be an exit's. Some put a node's egress IP on `lo`, and may."""
 
 
 def gather(
@@ -27,7 +27,7 @@ def gather(
     known = set(held)
     for item in links:
         for entry in _entries(item):
-            if entry.get("scope") != "link":
+            if entry.get("scope") not in ("link", "host"):
                 addresses[ip_address(entry["local"])] = str(item["ifname"])
             if looks_put(entry):
                 known.add(ip_address(entry["local"]))
@@ -69,4 +69,4 @@ def _reply_devices(remote_pods: Iterable[IPNetwork]) -> tuple[str, ...]:
         except DriverError:
             continue  # no way there: then no reply comes from there either
         devices.update(str(item["dev"]) for item in found if "dev" in item)
-    return tuple(sorted(devices - IGNORED_DEVICES))
+    return tuple(sorted(devices - {"lo"}))

@@ -70,10 +70,11 @@ _INET = """table inet {table} {{
     counter drop
   }}
 
-  # A frozen agent does not renew its element: its node stops speaking BFD and the next in rank takes over.
+  # A frozen agent does not renew its element: its node speaks no more BFD to others, and the next in rank takes over.
   chain output {{
     type filter hook output priority -5; policy accept;
-    udp dport 3784 udp dport != @alive counter drop
+    udp dport 3784 ip daddr @nodes4 udp dport != @alive counter drop
+    udp dport 3784 ip6 daddr @nodes6 udp dport != @alive counter drop
   }}
 
   # Once a connection has its NAT, no later NAT chain is asked: neither the CNI's masquerade nor kube-proxy's.

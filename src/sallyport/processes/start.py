@@ -39,7 +39,8 @@ async def run_controller(kubeconfig: str | None, identity: str) -> None:
     async with Client(load(kubeconfig)) as client:
         elector = Elector(client, NAMESPACE, "sallyport-controller", identity)
 
-        await until_told(elector.run(Controller(client, Settings(), now).run))
+        # A new one for each term: what an earlier term has heard of is stale.
+        await until_told(elector.run(lambda: Controller(client, Settings(), now).run()))
 
 
 async def run_agent(kubeconfig: str | None, node: str, runtime_dir: Path, service_networks: tuple[str, ...]) -> None:
