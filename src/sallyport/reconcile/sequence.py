@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from sallyport.model.kernel import Element, KernelObject, Kind
+from sallyport.model.kernel import Element, KernelObject, Kind, Skeleton
 from sallyport.reconcile.diff import Delta
 
 
@@ -31,9 +31,15 @@ def sequence(deltas: Mapping[Kind, Delta]) -> tuple[Step, ...]:
     down = [
         Step(kind, deletes=deletes)
         for kind in sorted(deltas, reverse=True)
-        if (deletes := tuple(item for item in deltas[kind].delete if item not in displaced[kind]))
+        if (deletes := tuple(item for item in sorted(deltas[kind].delete, key=_judges) if item not in displaced[kind]))
     ]
     return (*up, *down)
+
+
+def _judges(item: KernelObject) -> bool:
+    """True for the table that judges packets: it goes after the one that lets them out of the tunnel, lest what other
+    nodes still send be let out with this node's address."""
+    return isinstance(item, Skeleton) and item.family == "inet"
 
 
 def _displaced(delta: Delta) -> tuple[KernelObject, ...]:
