@@ -6,8 +6,9 @@ before any single change, as an agent that is killed does. Text it refuses comes
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_network
+from itertools import islice
 
 from sallyport.drivers.nftables import CLIENT_SETS
 from sallyport.model.kernel import (
@@ -30,20 +31,18 @@ DECLARED = re.compile(r"\b(?:set|map) (\w+) \{([^}]*)\}")
 """Sets and maps of a skeleton's text, with their definitions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One object that is put in force, or removed."""
+def pieces(steps: Iterable[Step]) -> Iterator[Step]:
+    """Steps cut wherever an agent can be killed: object by object.
 
-    item: KernelObject
-    made: bool
-
-
-def changes(steps: Iterable[Step]) -> Iterator[Change]:
-    """Steps as single changes in the drivers' order: what an nftables transaction removes goes first."""
+    The elements of a step are one transaction, and are cut all the same, since the driver tries them one by one where
+    that is refused. Only what makes and removes at once stays whole: its parts could not stand alone.
+    """
     for step in steps:
-        made = [Change(item, made=True) for item in step.upserts]
-        gone = [Change(item, made=False) for item in step.deletes]
-        yield from gone + made if step.kind in (Kind.EXIT_ELEMENT, Kind.CLIENT_ELEMENT) else made + gone
+        if step.kind in _ELEMENTS and step.upserts and step.deletes:
+            yield step
+        else:
+            yield from (Step(step.kind, upserts=(item,)) for item in step.upserts)
+            yield from (Step(step.kind, deletes=(item,)) for item in step.deletes)
 
 
 class FakeKernel:
@@ -52,15 +51,17 @@ class FakeKernel:
     def __init__(self, devices: Iterable[str] = ("eth0",)) -> None:
         self._devices = frozenset(devices)
         self._held: dict[Kind, dict[object, KernelObject]] = {kind: {} for kind in Kind}
+        self._sets: dict[str, str] = {}
 
     def read(self, sysctls: Iterable[str] = ()) -> Mapping[Kind, Mapping[object, KernelObject]]:
-        """What an agent without memory finds: elements set by set, and those addresses that a `held` set names."""
+        """What an agent without memory finds: elements set by set, and those addresses that it knows for its own."""
         found = {kind: dict(items) for kind, items in self._held.items()}
         known = found[Kind.SYSCTL]
         found[Kind.SYSCTL] = {path: known.get(path, Sysctl(path, "")) for path in sysctls}
-        found[Kind.ADDRESS] = {key: item for key, item in found[Kind.ADDRESS].items() if self._recorded(item)}
+        found[Kind.ADDRESS] = {key: item for key, item in found[Kind.ADDRESS].items() if self._recognised(item)}
         found |= {Kind.EXIT_ELEMENT: {}, Kind.CLIENT_ELEMENT: {}}
-        for item in sorted(self._elements(), key=lambda item: list(self._sets()).index(item.set)):
+        places = {name: place for place, name in enumerate(self._sets)}
+        for item in sorted(self._elements(), key=lambda item: places[item.set]):
             make = ClientElement if CLIENT_SETS.match(item.set) else Element
             found[make.kind][item.key] = make(item.set, item.member, item.value)
         return found
@@ -70,15 +71,13 @@ class FakeKernel:
         return [item for items in self._held.values() for item in items.values()]
 
     def apply(self, steps: Iterable[Step], limit: int | None = None) -> list[str]:
-        """Carry out the steps, or only their first `limit` changes. A line for each change that is refused."""
+        """Carry out the steps, or only the first `limit` of their pieces. A line for each change that is refused."""
         failures = []
-        for number, change in enumerate(changes(steps)):
-            if limit is not None and number >= limit:
-                break
-            if change.made:
-                failures += self._make(change.item)
-            else:
-                self._remove(change.item)
+        for piece in islice(pieces(steps), limit):
+            for item in piece.deletes:
+                self._remove(item)
+            for item in piece.upserts:
+                failures += self._make(item)
         return failures
 
     def _make(self, item: KernelObject) -> list[str]:
@@ -100,9 +99,8 @@ class FakeKernel:
             self._lose_device(item.name)
         elif isinstance(item, NextHop):
             self._lose(Kind.ROUTE, lambda route: isinstance(route, Route) and route.next_hop == item.id)
-        elif isinstance(item, Skeleton) and item.family == "inet":
-            for kind in _ELEMENTS:
-                self._held[kind].clear()
+        elif isinstance(item, Skeleton):
+            self._load(replace(item, text=""))
 
     def _refusal(self, item: KernelObject) -> str:
         """Why the kernel would not take it, "" if it would."""
@@ -125,7 +123,7 @@ class FakeKernel:
         return "IPv6 routes cannot use an IPv4 next hop" if item.family == 6 and ":" not in hop.gateway else ""
 
     def _element_refusal(self, item: Element) -> str:
-        definition = self._sets().get(item.set)
+        definition = self._sets.get(item.set)
         if definition is None:
             return f"no set {item.set}"
         if "interval" in definition:
@@ -134,15 +132,6 @@ class FakeKernel:
                 if other != item.member and network.overlaps(ip_network(other)):
                     return f"interval overlaps with {other}"
         return ""
-
-    def _sets(self) -> dict[str, str]:
-        tables = self._held[Kind.SKELETON].values()
-        return {
-            name: definition
-            for table in tables
-            if isinstance(table, Skeleton) and table.family == "inet"
-            for name, definition in DECLARED.findall(table.text)
-        }
 
     def _members(self, name: str) -> list[str]:
         return [item.member for item in self._elements() if item.set == name]
@@ -153,17 +142,18 @@ class FakeKernel:
     def _load(self, table: Skeleton) -> None:
         """A skeleton comes with the elements that its predecessor had, where it has the sets for them."""
         if table.family == "inet":
-            declared = {name for name, _ in DECLARED.findall(table.text)}
+            self._sets = dict(DECLARED.findall(table.text))
             for kind in _ELEMENTS:
-                self._lose(kind, lambda item: isinstance(item, Element) and item.set not in declared)
+                self._lose(kind, lambda item: isinstance(item, Element) and item.set not in self._sets)
 
     def _has_device(self, name: str) -> bool:
         return name in self._devices or name in self._held[Kind.LINK]
 
-    def _recorded(self, item: KernelObject) -> bool:
-        if not isinstance(item, InterfaceAddress):
-            return False
-        return item.address in self._members("held6" if ":" in item.address else "held4")
+    def _recognised(self, item: KernelObject) -> bool:
+        """IPv4 addresses carry our label; there are none for IPv6, where the record decides."""
+        return isinstance(item, InterfaceAddress) and (
+            ":" not in item.address or item.address in self._members("held6")
+        )
 
     def _lose_device(self, name: str) -> None:
         """A device goes, and what is on it: entries, next hops and their routes, settings, its ingress chain."""
@@ -175,7 +165,8 @@ class FakeKernel:
         self._lose(Kind.SYSCTL, lambda item: isinstance(item, Sysctl) and f"/{name}/" in item.path)
         for key, table in self._held[Kind.SKELETON].items():
             if isinstance(table, Skeleton) and table.family == "netdev" and f'"{name}"' in table.text:
-                self._held[Kind.SKELETON][key] = replace(table, digest="")
+                text = table.text.replace(f'"{name}"', '""')
+                self._held[Kind.SKELETON][key] = replace(table, digest="", text=text)
 
     def _lose(self, kind: Kind, lost: Callable[[KernelObject], bool]) -> None:
         self._held[kind] = {key: item for key, item in self._held[kind].items() if not lost(item)}
