@@ -23,7 +23,7 @@ def read(devices: Sequence[str], settings: Settings) -> dict[Kind, dict[object, 
     found = [*map(_neighbors, devices, neighbors), *map(_fdb, devices, forwarding), _next_hops(hops)]
     for family in FAMILIES:
         shows = [f"route show table all proto {settings.route_protocol}", "rule show"]
-        routes, rules = queries(f"ip -{family} -d", shows)
+        routes, rules = queries(f"ip -{family}", shows)
         found += [_routes(family, routes), _rules(family, rules, str(settings.route_protocol))]
     kinds = (Kind.NEIGHBOR, Kind.FDB, Kind.NEXT_HOP, Kind.ROUTE, Kind.RULE)
     objects = [item for part in found for item in part]
