@@ -37,13 +37,13 @@ def recorded(state: ClusterState) -> dict[str, Assignment]:
     """The assignments as the controller wrote them into the objects: what an agent goes by.
 
     Until the controller has spoken about an object that was edited, its record may claim an id or a pooled address
-    that another exit has. The older keeps it, as the controller will decide, so that no mark and no address means
-    two exits.
+    that another exit has. The one whose address is in effect keeps it, of several the older, as the controller will
+    decide, so that no mark and no address means two exits.
     """
     ids: set[int] = set()
     addresses: set[IPAddress] = set()
     made: dict[str, Assignment] = {}
-    for exit_ in sorted(state.exits.values(), key=lambda item: item.age):
+    for exit_ in sorted(state.exits.values(), key=lambda item: (not item.settled, item.age)):
         static = exit_.pool is None
         known = exit_.id > 0 and exit_.id not in ids and (static or exit_.requested not in addresses)
         made[exit_.ref.name] = Assignment(

@@ -76,6 +76,16 @@ def test_what_two_records_claim_is_the_older_ones_until_the_controller_has_spoke
     assert found == {"old": Assignment(7, ip_address("10.0.0.50")), "a": Assignment(0, None), "b": Assignment(0, None)}
 
 
+def test_an_older_record_does_not_take_an_address_that_is_in_effect() -> None:
+    """Agents and controller agree: what an older object is edited to ask for stays with the one that has it."""
+    old = an_exit("old", "10.0.0.50", created="1", id=7)
+    has = an_exit("has", "10.0.0.50", created="2", id=8, effective=ip_address("10.0.0.50"))
+    state = a_state([old, has], pools=[POOL])
+    assert recorded(state)["has"].address == plan_cluster(state, SETTINGS).assignments["has"].address == has.requested
+    assert recorded(state)["old"].address is None
+    assert plan_cluster(state, SETTINGS).assignments["old"].address is None
+
+
 def test_static_exits_may_share_an_address() -> None:
     exits = [an_exit(name, "10.0.0.9", pool=None, id=number) for number, name in enumerate("ab", 1)]
     assert [item.address for item in recorded(a_state(exits)).values()] == [ip_address("10.0.0.9")] * 2
