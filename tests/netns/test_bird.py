@@ -12,7 +12,7 @@ from tests.netns.world import World, eventually, inside, run, underlay
 
 from sallyport.drivers.bird import Bird
 from sallyport.drivers.nftables import Tables
-from sallyport.model.kernel import Peer
+from sallyport.model.kernel import Element, Peer
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Family
 from sallyport.plan.skeleton import skeletons
@@ -113,7 +113,7 @@ def test_bird_outlives_the_process_that_started_it(world: World, pair: Pair, tmp
     program = (
         "from pathlib import Path\n"
         "from sallyport.drivers.bird import Bird\n"
-        "from sallyport.model.kernel import Peer\n"
+        "from sallyport.model.kernel import Element, Peer\n"
         f"assert Bird(Path({str(tmp_path / 'a')!r})).write([{session(1, 4)!r}]) == []\n"
     )
     with inside("a"):
@@ -144,18 +144,16 @@ def test_without_peers_there_is_no_process(world: World, pair: Pair, tmp_path: P
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_frozen_agent_falls_silent(world: World, pair: Pair, family: Family) -> None:
-    """While the element is renewed BFD passes; without renewal the peer sees the session go down."""
+    """While the element is renewed BFD passes; without renewal the other node sees the session go down."""
     connected(pair, (family,))
     tables = Tables(Settings())
+    peer = session(2, family).address
     with inside("a"):
         tables.renew(1)  # there is no table yet, which harms nothing
         assert tables.load(skeletons(Settings(), ())) == []
         tables.renew(60)
-    peer = session(2, family).address
-    steady(lambda: pair.state("b", peer) == "Up", 0.4)
-    with inside("a"):
-        assert tables.load(skeletons(Settings(), ())) == []  # a new skeleton does not silence a living agent
-    steady(lambda: pair.state("b", peer) == "Up", 0.4)
+        assert tables.change([Element(f"nodes{family}", session(1, family).address)], []) == []
+    steady(lambda: pair.state("b", peer) == "Up")
     with inside("a"):
         tables.renew(1)
     assert eventually(lambda: pair.state("b", peer) == "Down", 2.0)
@@ -164,9 +162,17 @@ def test_a_frozen_agent_falls_silent(world: World, pair: Pair, family: Family) -
     assert pair.up(("b", peer))
 
 
-def steady(condition: Callable[[], bool], seconds: float) -> None:
-    """`condition` holds for that long, which is longer than a session outlives its last packet."""
-    assert not eventually(lambda: not condition(), seconds)
+def test_a_frozen_agent_leaves_others_sessions_alone(world: World, pair: Pair) -> None:
+    """BFD with what is no node, such as a router, is not ours to end."""
+    connected(pair, (4,))
+    with inside("a"):
+        assert Tables(Settings()).load(skeletons(Settings(), ())) == []
+    steady(lambda: pair.state("b", session(2, 4).address) == "Up")
+
+
+def steady(condition: Callable[[], bool]) -> None:
+    """`condition` holds for longer than a session outlives its last packet."""
+    assert not eventually(lambda: not condition(), 0.4)
 
 
 def test_without_bird_installed_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,12 +57,15 @@ def test_a_node_never_uses_an_egress_ip_for_its_own_traffic(world: World, b: Age
     assert ask("b", SERVER[family]) in underlay(2)
 
 
-def test_the_tunnel_is_open_to_nodes_only(world: World, b: Agent) -> None:
-    """The same frame is sent on with the egress IP when a node sends it, and dropped when the server does."""
-    b.sync(steered(world, 4))
+def test_the_tunnel_is_open_to_nodes_only(world: World, a: Agent, b: Agent) -> None:
+    """The same frame is sent on with the egress IP when a node sends it, and dropped when the server or a pod does,
+    although a pod's packet comes with its node's address."""
+    cluster = steered(world, 4)
+    b.sync(cluster)
+    a.sync(cluster)
     frame = vxlan(mark=5, vni=Settings().vxlan_vni, source=pod(1)[4], destination=SECOND_SERVER[4])
     with capture("outside") as seen:
-        for namespace, expected in (("outside", 0), ("a", 1)):
+        for namespace, expected in (("outside", 0), ("pod-a", 0), ("pod-b", 0), ("a", 1)):
             with inside(namespace), closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as link:
                 link.sendto(frame, (str(underlay(2)[0]), 4790))
             assert answers_echo(namespace, underlay(2)[0])

@@ -47,6 +47,7 @@ def listed(node: str) -> list[str]:
     found += [str(item["ifname"]) for item in json.loads(run(node, "ip -j link"))]
     found += [entry["local"] for item in json.loads(run(node, "ip -j address")) for entry in item["addr_info"]]
     found += run(node, "ip nexthop").splitlines() + run(node, "ip neigh show nud permanent").splitlines()
+    found += run(node, "sysctl -a -r rp_filter").splitlines()
     return sorted(line.partition(" expires")[0].strip() for line in found)
 
 

@@ -167,3 +167,30 @@ def test_a_lone_family_is_steered_and_the_other_blocked(world: World, a: Agent, 
     assert ask("pod-a", SERVER[4]) == EGRESS[4]
     with pytest.raises(OSError, match="unreachable"):
         ask("pod-a", SERVER[6])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_node_without_a_default_route_still_steers(world: World, a: Agent, b: Agent, family: Family) -> None:
+    """Its clients' way out is the tunnel; the node needs none of its own, unless it filters reverse paths."""
+    run("a", "sysctl -q -w net.ipv4.conf.eth0.rp_filter=0")
+    run("a", f"ip -{family} route del default")
+    cluster = steered(world, family)
+    b.sync(cluster)
+    a.sync(cluster)
+    assert ask("pod-a", SERVER[family]) == EGRESS[family]
+
+
+def test_replies_by_another_device_pass_a_strict_node(world: World, a: Agent, b: Agent) -> None:
+    """Where the CNI has a tunnel of its own, replies come by it from addresses that the node would reach by its uplink;
+    only that device is made to filter loosely."""
+    for node, other in (("a", 2), ("b", 1)):
+        number = 3 - other
+        run(node, f"ip link add cni-vx type vxlan id 1 dstport 8472 local 192.0.2.1{number} remote 192.0.2.1{other}")
+        run(node, f"ip address add 10.244.{number}.0/32 dev cni-vx")
+        run(node, "ip link set cni-vx up")
+        run(node, f"ip route replace 10.244.{other}.0/24 via 10.244.{other}.0 dev cni-vx onlink")
+    cluster = steered(world, 4)
+    b.sync(cluster)
+    a.sync(cluster)
+    assert ask("pod-a", SERVER[4]) == EGRESS[4]
+    assert run("a", "sysctl -n net.ipv4.conf.cni-vx.rp_filter net.ipv4.conf.eth0.rp_filter").split() == ["2", "1"]
