@@ -183,7 +183,11 @@ def main() -> int:
         console.print(f"demo: {error}", highlight=False)
         return 2
     console.print("Sallyport: which source IP does the world outside of the cluster see?\n", highlight=False)
-    lab = Lab.up("seed", NAME, lambda line: console.print(f"   {line}", highlight=False))
+    try:
+        lab = Lab.up("seed", NAME, lambda line: console.print(f"   {line}", highlight=False))
+    except DriverError as error:
+        console.print(f"demo: {error}", highlight=False)
+        return 1
     try:
         lab.kubectl("apply", "-f", str(ROOT / "examples" / "demo" / "pods.yaml"))
         lab.kubectl("wait", "pod", "--all", "-A", "--for=condition=Ready", "--timeout=30s")

@@ -125,5 +125,6 @@ def write_rules(upserts: Iterable[Rule], deletes: Iterable[Rule], settings: Sett
 
 
 def _rule(rule: Rule) -> str:
-    selector = f"fwmark {rule.mark:#x}/{rule.mask:#x}" if rule.mark else f"ipproto udp dport {rule.udp_port}"
+    # 17 is UDP. Its name is in /etc/protocols, which a minimal Debian lacks, and then no tunnel packet found its way.
+    selector = f"fwmark {rule.mark:#x}/{rule.mask:#x}" if rule.mark else f"ipproto 17 dport {rule.udp_port}"
     return f"priority {rule.priority} {selector} lookup {rule.table}"
