@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from sallyport.model.kernel import ClientElement, Element
@@ -17,7 +16,6 @@ from sallyport.model.settings import Settings
 CLIENT_SETS = re.compile(r"^(clients|governed|free|local_pods)[46]$")
 PASSING = re.compile(r"^(unknown[46]|alive)$")
 """Sets whose members the kernel or the heartbeat put there; they are no part of any plan."""
-INTERVALS = re.compile(r"^(excluded|local_pods)[46]$")
 
 _FASTEST = 14_000_000_000
 """Bytes per second. The kernel counts in nanoseconds, 64 bits of which hold 18 GB/s, the burst included."""
@@ -85,18 +83,16 @@ class Members:
         )
 
     def change(self, changes: Sequence[Change]) -> tuple[list[str], "Members"]:
-        """The lines of a transaction that makes `changes`, and what there is then. Nothing is taken that is not there;
-        what would be in the way of an element is taken in the same transaction."""
+        """The lines of a transaction that makes `changes`, and what there is then. Nothing is taken that is not there,
+        and the old element of a key is taken before the new one is added: there is no replacing in maps."""
         made = [item for item, wanted in changes if wanted]
-        gone = [self.elements[item.key] for item, wanted in changes if not wanted and item.key in self.elements]
-        gone = list(dict.fromkeys([*gone, *(old for item in made for old in self._in_the_way(item))]))
-        lost = {item.key for item in gone}
-        after = {key: item for key, item in self.elements.items() if key not in lost}
+        gone = {item.key: self.elements[item.key] for item, _ in changes if item.key in self.elements}
+        after = {key: item for key, item in self.elements.items() if key not in gone}
         after |= {item.key: item for item in made}
         used = frozenset(_chain(item) for item in after.values() if _is_jump(item))
         table = self._table
-        lines = [f"delete element {table} {name} {{ {', '.join(keys)} }}" for name, keys in _by_set(gone)]
-        lines += [f"delete limit {table} {_limit(item)}" for item in gone if item.set == "limits"]
+        lines = [f"delete element {table} {name} {{ {', '.join(keys)} }}" for name, keys in _by_set(gone.values())]
+        lines += [f"delete limit {table} {_limit(item)}" for item in gone.values() if item.set == "limits"]
         lines += self.additions(made)
         lines += [f"delete chain {table} {chain}" for chain in sorted(self.chains - used)]
         return lines, Members(self.settings, after, used)
@@ -122,26 +118,6 @@ class Members:
     @property
     def _table(self) -> str:
         return f"inet {self.settings.table_name}"
-
-    def _in_the_way(self, item: Element) -> list[Element]:
-        """The element of the same key, and in a set of intervals every one that has addresses in common with it:
-        where a network grows or shrinks, kernel and `nft` refuse the new one as long as the old one is there."""
-        if item.key in self.elements:
-            return [self.elements[item.key]]
-        if not INTERVALS.match(item.set):
-            return []
-        first, last = _span(item.member)
-        spans = ((old, _span(old.member)) for old in self.elements.values() if old.set == item.set)
-        return [old for old, span in spans if span[0] <= last and first <= span[1]]
-
-
-def _span(member: str) -> tuple[int, int]:
-    """First and last address of a network, or of a range `first-last` that somebody wrote by hand."""
-    first, dash, last = member.partition("-")
-    if dash:
-        return int(ip_address(first)), int(ip_address(last))
-    network = ip_network(member)
-    return int(network.network_address), int(network.broadcast_address)
 
 
 def _is_jump(item: Element) -> bool:

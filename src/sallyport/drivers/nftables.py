@@ -102,7 +102,7 @@ class Tables:
         listing = self._list("inet")
         if listing is None:
             return [f"nft {item.set} {item.member}: there is no table inet {self._name}" for item in upserts]
-        changes = [(item, True) for item in upserts] + [(item, False) for item in deletes]
+        changes = [(item, False) for item in deletes] + [(item, True) for item in upserts]
         failures, _ = _carry_out(changes, Members.listed(self._settings, listing))
         return failures
 
