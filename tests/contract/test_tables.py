@@ -107,3 +107,12 @@ def test_one_transaction_bears_additions_and_removals(kernel: Kernel) -> None:
     assert settle(kernel, (*table, free)) == []
     assert kernel.apply([Step(Kind.CLIENT_ELEMENT, upserts=(governed,), deletes=(free,))]) == []
     assert differences(kernel, (*table, governed)) == {}
+
+
+def test_a_bad_member_does_not_keep_a_network_from_growing(kernel: Kernel) -> None:
+    """Tried in halves, what is in the way still goes before what takes its place."""
+    table = skeletons(SETTINGS, ())
+    old, new, bad = (Element("excluded4", text) for text in ("10.0.0.0/24", "10.0.0.0/23", "10.0.0.256"))
+    assert settle(kernel, (*table, old)) == []
+    assert len(kernel.apply([Step(Kind.EXIT_ELEMENT, upserts=(new, bad), deletes=(old,))])) == 1
+    assert differences(kernel, (*table, new)) == {}
