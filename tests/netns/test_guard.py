@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 from tests.netns.agents import Agent, client, exit_, state, steered
 from tests.netns.traffic import line, says
-from tests.netns.world import EGRESS, SERVER, World, ask, capture, pod, run, underlay
+from tests.netns.world import EGRESS, SERVER, World, ask, capture, inside, pod, run, underlay
 
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Family
@@ -87,7 +87,8 @@ def test_an_unknown_pod_reaches_the_cluster_only(world: World, a: Agent, family:
     """A pod of which the agent has not heard may talk to pods and nodes; it is noted, and does not leave."""
     a.sync(state(world, clients=[]))
     assert refused("pod-a", family)
-    assert str(pod(1)[family]) in run("a", f"nft list set inet sallyport unknown{family}")
+    with inside("a"):
+        assert pod(1)[family] in a.hands.undecided()
     assert ask("pod-a", pod(2)[family]) == pod(1)[family]
     address = next(item for item in underlay(2) if item.version == family)
     world.serve("b", address)
@@ -133,6 +134,25 @@ def test_a_connection_older_than_its_exit_does_not_go_on(world: World, a: Agent,
         with capture("outside") as seen:
             near.sendall(b"!")
             assert ask("pod-a", SERVER[family]) == EGRESS[family]
+            assert {packet.source for packet in seen.packets() if packet.destination == SERVER[family]} == {
+                EGRESS[family]
+            }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_forgotten_connection_goes_on_with_the_egress_ip(world: World, a: Agent, family: Family) -> None:
+    """Its next packet is translated anew, so that the server, who knows no such connection, ends it."""
+    a.sync(state(world, clients=[client(world, "a")]))
+    with line("pod-a", family) as (near, far):
+        assert says(near, far)
+        a.sync(steered(world, family, by="a"))
+        with inside("a"):
+            assert a.hands.forget_connections([pod(1)[family]]) == []
+            assert a.hands.forget_connections([pod(1)[family]]) == []
+        with capture("outside") as seen:
+            near.sendall(b"!")
+            with pytest.raises(ConnectionResetError):
+                near.recv(1)
             assert {packet.source for packet in seen.packets() if packet.destination == SERVER[family]} == {
                 EGRESS[family]
             }

@@ -133,11 +133,10 @@ def _interrupt(listener: socket.socket) -> None:
 def build(nodes: Sequence[str] = ("a", "b")) -> World:
     """Make the namespaces, with a server outside. The caller closes the world."""
     world = World(nodes)
-    try:
+    with ExitStack() as unfinished:
+        unfinished.callback(world.close)
         _furnish(world)
-    except BaseException:
-        world.close()
-        raise
+        unfinished.pop_all()
     return world
 
 
