@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -34,26 +34,31 @@ def wide_world() -> Iterator[World]:
     yield from worlds(("a", "b", "c"))
 
 
-def _agent(node: str, folder: Path) -> Iterator[Agent]:
-    agent = Agent(node, folder / node)
-    yield agent
+@contextmanager
+def agent(node: str, folder: Path) -> Iterator[Agent]:
+    """An agent's hands on a node. A BIRD that it started ends with it."""
+    made = Agent(node, folder / node)
+    yield made
     with suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(int((agent.runtime / "bird.pid").read_text()), signal.SIGTERM)
+        os.kill(int((made.runtime / "bird.pid").read_text()), signal.SIGTERM)
 
 
 @pytest.fixture
 def a(tmp_path: Path) -> Iterator[Agent]:
-    """The agent of node a. A BIRD that it started goes with it."""
-    yield from _agent("a", tmp_path)
+    """The agent of node a."""
+    with agent("a", tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
 def b(tmp_path: Path) -> Iterator[Agent]:
     """The agent of node b."""
-    yield from _agent("b", tmp_path)
+    with agent("b", tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
 def c(tmp_path: Path) -> Iterator[Agent]:
     """The agent of node c."""
-    yield from _agent("c", tmp_path)
+    with agent("c", tmp_path) as made:
+        yield made

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.netns.agents import Agent, everything
-from tests.netns.conftest import worlds
+from tests.netns.conftest import agent, worlds
 from tests.netns.world import EGRESS, SERVER, ask, run
 
 from sallyport.model.kernel import Kind, Neighbor, NextHop
@@ -54,12 +54,10 @@ def repaired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster
     folder = tmp_path_factory.mktemp("drift")
     for made in worlds(("a", "b")):
         cluster = everything(made)
-        agents = {node: Agent(node, folder / node) for node in "ba"}
-        for agent in agents.values():
-            agent.sync(cluster)
-        yield cluster, agents["a"]
-        for agent in agents.values():
-            agent.sync(ClusterState(enabled=False))
+        with agent("a", folder) as a, agent("b", folder) as b:
+            b.sync(cluster)
+            a.sync(cluster)
+            yield cluster, a
 
 
 @pytest.mark.parametrize("command", DAMAGE)
