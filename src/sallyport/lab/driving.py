@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -153,7 +155,7 @@ class Lab:
     def capture(self, machine: str, expression: str, device: str = "eth0") -> Iterator["Capture"]:
         """Frames that arrive at a machine and match a tcpdump expression, from here to the end of the block."""
         # -e shows MACs, -Q in leaves out what the machine itself sends, --immediate-mode does not wait for more.
-        argv = ["tcpdump", "-e", "-n", "-l", "-U", "--immediate-mode", "-Q", "in", "-i", device]
+        argv = ["tcpdump", "-e", "-n", "-l", "-s", "128", "-B", "4096", "--immediate-mode", "-Q", "in", "-i", device]
         argv.append(f"({expression}) or (udp dst port {MARKER_PORT})")
         child = subprocess.Popen(
             self.command(machine, *argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -162,20 +164,28 @@ class Lab:
         for line in child.stderr:
             if "listening on" in line:
                 break
-        capture = Capture(self, machine, child)
+        found = self.topology.machine(machine) or self.topology.control
+        capture = Capture(child, partial(self._mark, str(found.attachments[0].address)))
         try:
             yield capture
             capture.settle()
         finally:
-            child.terminate()
-            child.wait()
-            for stream in (child.stdout, child.stderr):
-                if stream is not None:
-                    stream.close()
+            capture.close()
+
+    def _mark(self, address: str) -> None:
+        """Send a datagram that ends up in the captures of the machine with that address."""
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as link:
+                link.sendto(b"mark", (address, MARKER_PORT))
+
+        namespaces.inside(self.space(self.topology.control.name), send)
 
 
 MARKER_PORT = 9
 """Discard (RFC 863): a datagram there marks the point up to which a capture was read."""
+MARK_TIMEOUT = 5.0
+"""Seconds within which a mark has to come out of tcpdump."""
 
 _ADDRESS = r"(?:\d+(?:\.\d+){3}|[0-9a-f]*:[0-9a-f:]*[0-9a-f:])"
 _LINE = re.compile(
@@ -184,34 +194,49 @@ _LINE = re.compile(
 )
 
 
-@dataclass
 class Capture:
-    """A running capture. `frames` are those read so far."""
+    """A running capture. `frames` are those read so far. `mark` makes a frame that shows how far that is."""
 
-    lab: Lab
-    machine: str
-    child: "subprocess.Popen[str]"
-    frames: list[Frame] = field(default_factory=list)
+    def __init__(self, child: "subprocess.Popen[str]", mark: Callable[[], None]) -> None:
+        self.frames: list[Frame] = []
+        self._child, self._mark = child, mark
+        self._marks = 0
+        self._read = threading.Condition()
+        self._reader = threading.Thread(target=self._follow, daemon=True)
+        self._reader.start()
+
+    def _follow(self) -> None:
+        """Read at once what there is: a tcpdump that waits for its reader loses frames."""
+        for line in self._child.stdout or ():
+            with self._read:
+                if f".{MARKER_PORT}: UDP" in line:
+                    self._marks += 1
+                    self._read.notify_all()
+                elif (found := _LINE.search(line)) is not None:
+                    port = int(found["port"] or 0)
+                    self.frames.append(Frame(found["mac"], found["source"], found["destination"], port))
 
     def settle(self) -> list[Frame]:
-        """All frames that arrived until now: read up to a marker that is sent now."""
-        machine = self.lab.topology.machine(self.machine)
-        target = (machine or self.lab.topology.control).attachments[0].address
-        family = socket.AF_INET6 if target.version == 6 else socket.AF_INET
-
-        def mark() -> None:
-            with socket.socket(family, socket.SOCK_DGRAM) as link:
-                link.sendto(b"mark", (str(target), MARKER_PORT))
-
-        namespaces.inside(self.lab.space(self.lab.topology.control.name), mark)
-        assert self.child.stdout is not None
-        for line in self.child.stdout:
-            if f".{MARKER_PORT}: UDP" in line:
-                break
-            if (found := _LINE.search(line)) is not None:
-                port = int(found["port"] or 0)
-                self.frames.append(Frame(found["mac"], found["source"], found["destination"], port))
+        """All frames that arrived until now: read up to a mark that is made now. DriverError if it does not come."""
+        with self._read:
+            wanted = self._marks + 1
+            self._mark()
+            if not self._read.wait_for(lambda: self._marks >= wanted, MARK_TIMEOUT):
+                raise DriverError("a capture does not see its mark")
         return self.frames
+
+    def close(self) -> None:
+        """End it. DriverError if it has missed frames."""
+        self._child.send_signal(signal.SIGINT)
+        last = self._child.stderr.read() if self._child.stderr else ""
+        self._child.wait()
+        self._reader.join()
+        for stream in (self._child.stdout, self._child.stderr):
+            if stream is not None:
+                stream.close()
+        missed = re.search(r"(\d+) packets? dropped by kernel", last)
+        if missed is None or missed[1] != "0":
+            raise DriverError(f"a capture has missed frames: {last.strip()}")
 
     def sources(self, destination: str) -> set[str]:
         """Source addresses of the frames to a destination."""
