@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,9 +23,11 @@ from sallyport.cli.main import build
 from sallyport.drivers.command import DriverError
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import load
-from sallyport.lab.driving import Asked, Capture, Frame, Lab, until
+from sallyport.lab.driving import Asked, Capture, Frame, Lab, answers, until
 
 T = TypeVar("T")
+Flows = dict[int, list[Asked]]
+"""Requests by family, in their order."""
 Object = dict[str, Any]
 Labels = Mapping[str, str]
 
@@ -62,7 +66,6 @@ class Side:
 
 
 SIDES = {4: Side(4, "203.0.113.10", "10.10.0."), 6: Side(6, "2001:db8:113::10", "fd10:10::")}
-SERVERS = frozenset(side.server for side in SIDES.values())
 
 
 def pod(number: int) -> str:
@@ -227,7 +230,7 @@ class Scene:
 
     def frames(self, since: int = 0) -> list[Frame]:
         """Frames to the server that arrived before the router, but for the first `since` ones."""
-        return [frame for frame in self.capture.settle() if frame.destination in SERVERS][since:]
+        return self.capture.settle()[since:]
 
     @contextlib.contextmanager
     def only(self, *sources: str) -> Iterator[None]:
@@ -280,6 +283,28 @@ class Scene:
     def _before(self, pod: str, side: Side) -> str:
         number = pod.rpartition("-")[2]
         return self.sources.get((pod, side.family), side.node(int(number)) if number.isdigit() else "")
+
+    @contextlib.contextmanager
+    def flowing(self, pod: str, *sides: Side, protocol: str = "http", timeout: float = 1.0) -> Iterator["Flows"]:
+        """While the block runs, the pod makes 50 requests a second in each family; the lists of them grow meanwhile."""
+        asked: Flows = {side.family: [] for side in sides}
+        children = [
+            self.lab.asker(pod, protocol, side.server, timeout=timeout, count=0, interval=0.02) for side in sides
+        ]
+        readers = [
+            threading.Thread(target=lambda child, into: into.extend(answers(child)), args=pair)
+            for pair in zip(children, asked.values(), strict=True)
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            until(lambda: all(len(each) >= 10 for each in asked.values()), "requests flow")
+            yield asked
+        finally:
+            for child, reader in zip(children, readers, strict=True):
+                child.send_signal(signal.SIGINT)
+                child.wait()
+                reader.join()
 
     def trace(self, pod: str, destination: str) -> list[tuple[str, str]]:
         """The ways that `sallyport trace` tells of: source and node, both "" where the packet is dropped."""
