@@ -2,11 +2,12 @@
 SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
 .PHONY: demo test lint bench clean install lock crds
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap
+$(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap tools/kubectl.py
 	./tools/bootstrap $(VENV)
 	touch $@
 
