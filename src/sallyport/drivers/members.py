@@ -133,9 +133,14 @@ def _limit(item: Element) -> str:
 
 
 def _rate(value: str) -> str:
-    """What a limit's object says for `rate/burst` in bits."""
+    """What a limit's object says for `rate/burst` in bits.
+
+    The kernel's bucket holds one second of the rate and, beyond that, what it calls the burst (nft_limit.c).
+    So that a silent client may send `burst` at once, and not a second's worth more, that second is taken off.
+    """
     rate, burst = (int(part) // 8 for part in value.split("/"))
-    return f"rate over {min(max(1, rate), _FASTEST)} bytes/second burst {min(max(1, burst), _LONGEST)} bytes"
+    rate = min(max(1, rate), _FASTEST)
+    return f"rate over {rate} bytes/second burst {min(max(0, burst - rate), _LONGEST)} bytes"
 
 
 def _key(item: Element) -> str:

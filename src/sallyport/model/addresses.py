@@ -55,6 +55,16 @@ def span(start: str, end: str) -> AddressRange:
     return AddressRange(first, last)
 
 
+def bounds(text: str) -> tuple[int, int]:
+    """First and last address, as numbers, of a network, an address, or a range `first-last`: the forms in which nft
+    prints members of interval sets. Raises ValueError for anything else."""
+    first, dash, last = text.partition("-")
+    if dash:
+        return int(parse_address(first)), int(parse_address(last))
+    network = ip_network(text)
+    return int(network.network_address), int(network.broadcast_address)
+
+
 def usable(part: AddressRange, network: bool) -> AddressRange | None:
     """What may be handed out of a range, `network` telling that it is a whole network; None when nothing is left."""
     first, last = int(part.first), int(part.last)

@@ -51,9 +51,9 @@ class Link:
         return self.name
 
     @property
-    def identity(self) -> tuple[int, int, str]:
+    def identity(self) -> tuple[int, int]:
         """What cannot be changed on a living device: with another identity it is made anew."""
-        return (self.vni, self.port, self.local)
+        return (self.vni, self.port)
 
 
 @dataclass(frozen=True, slots=True)

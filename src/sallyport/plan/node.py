@@ -81,7 +81,17 @@ def _sysctls(facts: NodeFacts, links: Iterable[KernelObject], governed: list[Gov
 def excluded(networks: Networks, family: Family) -> list[IPNetwork]:
     """Destinations that no exit governs, adjacent networks joined."""
     everything = (*networks.pods, *networks.services, *networks.excepted, *NEVER_ROUTED)
-    return list(collapse_addresses(part for part in everything if part.version == family))  # type: ignore[type-var]
+    return _joined(part for part in everything if part.version == family)
+
+
+def _joined(networks: Iterable[IPNetwork]) -> list[IPNetwork]:
+    """The same addresses by as few networks as can be: the kernel refuses members of a set that overlap."""
+    parts = list(networks)
+    return [
+        network
+        for family in FAMILIES
+        for network in collapse_addresses(part for part in parts if part.version == family)  # type: ignore[type-var]
+    ]
 
 
 def _membership(state: ClusterState, facts: NodeFacts, settings: Settings) -> list[KernelObject]:
@@ -92,7 +102,7 @@ def _membership(state: ClusterState, facts: NodeFacts, settings: Settings) -> li
         made += [Element(f"excluded{family}", _text(network)) for network in excluded(state.networks, family)]
     own = state.nodes.get(facts.node)
     if settings.guard and own is not None:
-        made += [ClientElement(f"local_pods{network.version}", _text(network)) for network in own.pod_networks]
+        made += [ClientElement(f"local_pods{network.version}", _text(network)) for network in _joined(own.pod_networks)]
     return made
 
 
@@ -135,7 +145,9 @@ def _steering(
     settings: Settings,
 ) -> tuple[list[KernelObject], tuple[Decision, ...]]:
     made: list[KernelObject] = [
-        Rule(family, settings.rule_priority, MAIN_TABLE, udp_port=settings.vxlan_port) for family in FAMILIES
+        Rule(family, settings.rule_priority, MAIN_TABLE, udp_port=settings.vxlan_port)
+        for family in FAMILIES
+        if family in facts.uplinks
     ]
     decisions: list[Decision] = []
     seen = set()

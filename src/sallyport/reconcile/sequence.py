@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 
+from sallyport.model.addresses import bounds
 from sallyport.model.kernel import Element, KernelObject, Kind, Skeleton
 from sallyport.reconcile.diff import Delta
 
@@ -48,10 +48,10 @@ def _displaced(delta: Delta) -> tuple[KernelObject, ...]:
     upserts = [item for item in (*delta.create, *delta.replace) if isinstance(item, Element)]
     deletes = [item for item in delta.delete if isinstance(item, Element)]
     intervals = {item.set for item in (*upserts, *deletes) if "/" in item.member}
-    incoming = [(item.set, ip_network(item.member)) for item in upserts if item.set in intervals]
-    return tuple(
-        item
-        for item in deletes
-        if item.set in intervals
-        and any(name == item.set and network.overlaps(ip_network(item.member)) for name, network in incoming)
-    )
+    incoming = [(item.set, bounds(item.member)) for item in upserts if item.set in intervals]
+    return tuple(item for item in deletes if item.set in intervals and _meets(item, incoming))
+
+
+def _meets(item: Element, incoming: list[tuple[str, tuple[int, int]]]) -> bool:
+    first, last = bounds(item.member)  # may be a range that somebody wrote by hand
+    return any(name == item.set and start <= last and first <= end for name, (start, end) in incoming)

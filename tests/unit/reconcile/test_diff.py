@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from sallyport.model.kernel import Fdb, KernelObject, Kind, Link, Neighbor, NextHop, Route, Skeleton, Sysctl
 from sallyport.reconcile.diff import Actual, Delta, diff
 
@@ -63,14 +65,14 @@ def test_settings_are_never_deleted() -> None:
 
 
 def test_what_rests_on_a_link_that_is_made_anew_is_made_anew() -> None:
-    moved = Link("sp-vx4", 4097, 4790, "10.0.0.2", 1450)
+    moved = Link("sp-vx4", 4097, 4791, "10.0.0.1", 1450)
     deltas = diff((moved, *ON_LINK, *ELSEWHERE), read_back(LINK, *ON_LINK, *ELSEWHERE))
     assert deltas[Kind.LINK] == Delta(replace=(moved,))
     assert created(deltas.values()) == set(ON_LINK)
 
 
 def test_what_went_with_a_link_need_not_be_deleted() -> None:
-    moved = Link("sp-vx4", 4097, 4790, "10.0.0.2", 1450)
+    moved = Link("sp-vx4", 4097, 4791, "10.0.0.1", 1450)
     assert diff((moved, *ELSEWHERE), read_back(LINK, *ON_LINK, *ELSEWHERE)) == {Kind.LINK: Delta(replace=(moved,))}
 
 
@@ -82,7 +84,9 @@ def test_a_lost_link_takes_the_ingress_chains_with_it_although_their_table_is_re
     }
 
 
-def test_another_mtu_leaves_what_rests_on_a_link_alone() -> None:
-    smaller = Link("sp-vx4", 4097, 4790, "10.0.0.1", 1400)
+@pytest.mark.parametrize(
+    "smaller", [Link("sp-vx4", 4097, 4790, "10.0.0.1", 1400), Link("sp-vx4", 4097, 4790, "10.0.0.2", 1450)]
+)
+def test_another_mtu_or_outer_address_leaves_what_rests_on_a_link_alone(smaller: Link) -> None:
     deltas = diff((smaller, *ON_LINK), read_back(LINK, *ON_LINK))
     assert deltas == {Kind.LINK: Delta(replace=(smaller,))}

@@ -99,7 +99,7 @@ def test_a_link_takes_with_it_what_is_on_it() -> None:
 
 def test_a_link_with_another_identity_takes_the_place_of_the_old_one_and_of_all_on_it() -> None:
     kernel = kernel_with(WHOLE)
-    moved = Link("sp-vx4", 4097, 4790, "10.0.0.2", 1450)
+    moved = Link("sp-vx4", 4097, 4791, "10.0.0.1", 1450)
     kernel.apply(make(moved))
     assert kernel.read()[Kind.LINK] == {"sp-vx4": moved}
     assert not kernel.read()[Kind.ROUTE]

@@ -72,3 +72,10 @@ def test_the_table_that_judges_packets_outlives_the_one_that_lets_them_out_of_th
     inet, netdev = Skeleton("inet", "sallyport", "digest:1"), Skeleton("netdev", "sallyport", "digest:1")
     for delta in (Delta(delete=(inet, netdev)), Delta(delete=(netdev, inet))):
         assert sequence({Kind.SKELETON: delta}) == (Step(Kind.SKELETON, deletes=(netdev, inet)),)
+
+
+def test_a_range_that_somebody_wrote_by_hand_gives_way_to_a_network_in_the_same_step() -> None:
+    by_hand, wanted = Element("excluded4", "198.51.100.0-198.51.100.9"), Element("excluded4", "198.51.100.0/24")
+    assert sequence({Kind.EXIT_ELEMENT: Delta(create=(wanted,), delete=(by_hand,))}) == (
+        Step(Kind.EXIT_ELEMENT, upserts=(wanted,), deletes=(by_hand,)),
+    )
