@@ -182,6 +182,15 @@ class Scene:
 
         return asyncio.run(got())
 
+    def listed(self, resource: Resource[T], namespace: str | None = None) -> tuple[T, ...]:
+        """At most 500 objects of a kind."""
+
+        async def got() -> tuple[T, ...]:
+            async with Client(load(str(self.lab.record.kubeconfig))) as client:
+                return tuple((await client.list_page(resource, namespace)).items)
+
+        return asyncio.run(got())
+
     def status(self, name: str) -> EgressStatus:
         """The status of an Egress."""
         return self.get(EGRESSES, name).status
@@ -323,13 +332,14 @@ class Scene:
 
     def clear(self) -> None:
         """Delete what a test made; then no node has an egress IP and standing pods have their ordinary path again."""
-        self.lab.kubectl("delete", "egress,externalippool,pod", "-n", NAMESPACE, "-l", "!standing")
+        self.lab.kubectl("delete", "egress,externalippool,pod", "-n", NAMESPACE, "-l", "!standing", "--wait=false")
         until(self.is_ordinary, "the ordinary path is back", 15)
         self.sources.clear()
 
     def is_ordinary(self) -> bool:
-        """Whether no node has an egress IP and every standing pod is seen with its node's address."""
-        if any(self.extra_addresses(number) for number in NODES):
+        """Whether no node has an egress IP, no pod is left but the standing ones, and these are seen with their nodes'
+        addresses."""
+        if len(self.listed(PODS, NAMESPACE)) != len(NODES) or any(self.extra_addresses(number) for number in NODES):
             return False
         return all(
             self.asked(pod(number), side).source == side.node(number) for number in NODES for side in SIDES.values()
