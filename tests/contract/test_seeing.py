@@ -10,7 +10,7 @@ from tests.netns import world
 from sallyport.drivers.command import DriverError, batch, queries, run
 from sallyport.drivers.facts import gather
 from sallyport.drivers.kernel import Kernel
-from sallyport.drivers.monitor import Monitor
+from sallyport.drivers.monitor import Monitor, TableMonitor
 from sallyport.model.plan import Uplink
 
 pytestmark = pytest.mark.root
@@ -72,6 +72,35 @@ async def test_a_change_by_others_is_heard(kernel: Kernel, command: str) -> None
         heard.clear()
     world.run("a", command)
     assert await happens(heard, within=2)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "nft delete table inet sallyport",
+        "nft flush ruleset",
+        "nft flush chain inet sallyport guard",
+        "nft delete element inet sallyport exits4 { 1 }",
+    ],
+)
+async def test_a_removal_from_our_table_is_heard_at_once(kernel: Kernel, command: str) -> None:
+    """Without our table nothing keeps a governed pod's packets in, and a round every five seconds would be too late."""
+    assert settle(kernel, RICH) == []
+    heard = asyncio.Event()
+    TableMonitor(heard.set, "sallyport").attach(asyncio.get_running_loop())
+    world.run("a", command)
+    assert await happens(heard, within=2)
+
+
+async def test_what_others_remove_from_their_tables_and_our_own_heartbeat_wake_nobody(kernel: Kernel) -> None:
+    assert settle(kernel, RICH) == []
+    world.run("a", "nft add table inet other")
+    heard = asyncio.Event()
+    TableMonitor(heard.set, "sallyport").attach(asyncio.get_running_loop())
+    world.run("a", "nft delete table inet other")
+    kernel.tables.renew(5)
+    kernel.tables.renew(5)
+    assert not await happens(heard, within=0.2)
 
 
 async def happens(event: asyncio.Event, *, within: float) -> bool:

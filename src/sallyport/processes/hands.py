@@ -9,7 +9,7 @@ from sallyport.drivers.announce import announce
 from sallyport.drivers.conntrack import forget
 from sallyport.drivers.facts import gather
 from sallyport.drivers.kernel import Kernel
-from sallyport.drivers.monitor import Monitor
+from sallyport.drivers.monitor import Monitor, TableMonitor
 from sallyport.model.kernel import Kind
 from sallyport.model.plan import NodeFacts
 from sallyport.model.settings import Settings
@@ -26,8 +26,10 @@ class KernelHands:
         self._kernel = Kernel(settings, runtime_dir)
 
     def watch(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever the kernel tells of a change of links, addresses, routes or rules."""
+        """Call `wake` whenever the kernel tells of a change of links, addresses, routes or rules, or of something that
+        was removed from our table."""
         Monitor(wake).attach(loop)
+        TableMonitor(wake, self._settings.table_name).attach(loop)
 
     def observe(self, state: ClusterState, node: str) -> NodeFacts:
         own = state.nodes.get(node)
