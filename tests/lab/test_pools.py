@@ -113,7 +113,7 @@ def test_a_deleted_egress_gives_its_address_back(scene: Scene, side: Side) -> No
     ("old", "new"),
     [
         (2, 2),
-        pytest.param(2, 3, marks=pytest.mark.xfail(reason="the old node takes the new address for a moment")),
+        (2, 3),
     ],
     ids=["same-node", "other-node"],
 )

@@ -43,6 +43,7 @@ def exit_(
         pool="pool",
         clients=keys,
         bandwidth=bandwidth,
+        decided=address,
         id=number,
         nodes=nodes,
         holder=(nodes[0] if nodes else "") if holder is None else holder,

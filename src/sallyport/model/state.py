@@ -116,8 +116,8 @@ class Exit:
     `requested` is the address the user wrote (or that an earlier allocation wrote back), `pool` the pool it must come
     from (None: static, held by whichever node has it on an interface). `allocated`: the controller itself chose
     `requested` (annotation `sallyport.io/allocated-ip` equals it), so it may choose again. History read back from
-    status: `id` (0 if none yet), `nodes` (who may hold it, in order), `holder` (who says it does), `effective`
-    (the address that one says it holds).
+    status: `decided` (the address that the next two were decided for), `id` (0 if none yet), `nodes` (who may hold it,
+    in order), `holder` (who says it does), `effective` (the address that one says it holds).
     """
 
     ref: ObjectRef
@@ -127,6 +127,7 @@ class Exit:
     clients: tuple[PodKey, ...]
     bandwidth: Bandwidth | None = None
     allocated: bool = False
+    decided: IPAddress | None = None
     id: int = 0
     nodes: tuple[str, ...] = ()
     holder: str = ""

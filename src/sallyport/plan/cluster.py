@@ -36,7 +36,8 @@ def plan_cluster(state: ClusterState, settings: Settings) -> ClusterPlan:
 def recorded(state: ClusterState) -> dict[str, Assignment]:
     """The assignments as the controller wrote them into the objects: what an agent goes by.
 
-    Until the controller has spoken about an object that was edited, its record may claim an id or a pooled address
+    Until the controller has spoken about an object that was edited, its record is of another address, and the exit has
+    none: the nodes that may hold the old one are not those of the new one. It may also claim an id or a pooled address
     that another exit has. The one whose address is in effect keeps it, of several the older, as the controller will
     decide, so that no mark and no address means two exits.
     """
@@ -45,7 +46,8 @@ def recorded(state: ClusterState) -> dict[str, Assignment]:
     made: dict[str, Assignment] = {}
     for exit_ in sorted(state.exits.values(), key=lambda item: (not item.settled, item.age)):
         static = exit_.pool is None
-        known = exit_.id > 0 and exit_.id not in ids and (static or exit_.requested not in addresses)
+        current = exit_.id > 0 and exit_.decided == exit_.requested
+        known = current and exit_.id not in ids and (static or exit_.requested not in addresses)
         made[exit_.ref.name] = Assignment(
             id=exit_.id if known else 0,
             address=exit_.requested if known else None,

@@ -54,7 +54,7 @@ UPSTREAM_OPTIONS = [
     "memberlist.gossipVerifyIncoming",
     "antreaSysctlInit.enable",
 ]
-OURS = {"status.id", "status.nodes", "status.clients"}
+OURS = {"status.allocatedIP", "status.id", "status.nodes", "status.clients"}
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ SETTINGS = Settings()
 def an_exit(
     name: str, address: str = "", *pods: str, created: str = "", pool: str | None = "pool", **fields: Any
 ) -> Exit:
-    """An exit of pods of namespace `prod`."""
+    """An exit of pods of namespace `prod`. What is recorded of it was decided for its address."""
     ref = ObjectRef("Egress", name, uid=f"uid-{name}")
     requested = ip_address(address) if address else None
+    fields = {"decided": requested if fields.get("id") else None, **fields}
     return Exit(ref, created, requested, pool, tuple(("prod", pod) for pod in pods), **fields)
 
 

@@ -24,6 +24,7 @@ def written(state: ClusterState, plan: ClusterPlan) -> ClusterState:
             exit_,
             requested=plan.assignments[name].address or exit_.requested,
             allocated=exit_.allocated or exit_.requested is None,
+            decided=plan.assignments[name].address,
             id=plan.assignments[name].id if plan.assignments[name].address else 0,
             nodes=plan.assignments[name].nodes,
         )
@@ -66,6 +67,12 @@ def test_a_static_exit_is_planned_with_the_holder_that_said_so() -> None:
 def test_without_an_id_no_agent_goes_by_an_address() -> None:
     """The controller writes the address first, and the id once it has been taken."""
     assert recorded(a_state([an_exit("e", "10.0.0.50")])) == {"e": Assignment(0, None)}
+
+
+def test_a_record_of_another_address_is_none() -> None:
+    """The nodes that may hold the old address are not those of the new one: none of them takes it on that ground."""
+    edited = an_exit("e", "10.0.0.50", id=7, nodes=("node-3",), decided=ip_address("10.0.0.60"))
+    assert recorded(a_state([edited]))["e"].address is None
 
 
 def test_what_two_records_claim_is_the_older_ones_until_the_controller_has_spoken() -> None:

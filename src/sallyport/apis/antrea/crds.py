@@ -116,6 +116,7 @@ def _egress(*, patterned: bool) -> Overlay:
         "status.egressIP": {"description": "The source IP in effect; empty while no node holds it."},
         "status.id": {"description": "The number by which nodes mark this Egress's packets; 0 when it has none."},
         "status.nodes": {"description": "Nodes that may hold the IP, the preferred one first."},
+        "status.allocatedIP": {"description": "The address that id and nodes were decided for."},
         "status.clients": {"description": "How many pods this Egress selects."},
         **_CONDITIONS,
     }

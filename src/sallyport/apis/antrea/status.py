@@ -65,6 +65,7 @@ def from_controller(
         egress_node=node,
         egress_ip=address,
         conditions=conditions,
+        allocated_ip="" if assignment.address is None else str(assignment.address),
         id=assignment.id if assignment.address is not None else 0,
         nodes=assignment.nodes,
         clients=clients,

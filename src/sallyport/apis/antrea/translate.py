@@ -285,6 +285,7 @@ def _exit(egress: Egress, clients: tuple[model.PodKey, ...], problems: list[Prob
         clients=clients,
         bandwidth=_bandwidth(egress, ref, problems),
         allocated=bool(spec.egress_ip) and egress.metadata.annotations.get(ALLOCATED_ANNOTATION) == spec.egress_ip,
+        decided=_parsed_or_none(status.allocated_ip),
         id=status.id,
         nodes=status.nodes,
         holder=status.egress_node,

@@ -47,15 +47,17 @@ class EgressSpec(Struct, frozen=True, gc=False, omit_defaults=True, rename="came
 
 
 class EgressStatus(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
-    """What has become of it. `id`, `nodes` and `clients` are ours, written by the controller.
+    """What has become of it. `allocated_ip`, `id`, `nodes` and `clients` are ours, written by the controller.
 
-    `id` is the egress id (the mark), 0 for none yet; `nodes` who may hold the IP, in order; `clients` how many pods
-    the Egress selects, those among them that an older one governs included.
+    `allocated_ip` is the address that the next two were decided for; `id` the egress id (the mark), 0 for none yet;
+    `nodes` who may hold the IP, in order; `clients` how many pods the Egress selects,
+    those among them that an older one governs included.
     """
 
     egress_node: str = ""
     egress_ip: str = field(default="", name="egressIP")
     conditions: tuple[Condition, ...] = ()
+    allocated_ip: str = field(default="", name="allocatedIP")
     id: int = 0
     nodes: tuple[str, ...] = ()
     clients: int = 0
