@@ -31,6 +31,12 @@ def port(machine: str, index: int) -> str:
     return short(f"{machine}.{index}")
 
 
+def mac(machine: str, index: int) -> str:
+    """The MAC of a machine's link number `index`: a locally administered one."""
+    digest = hashlib.sha256(f"{machine}.{index}".encode()).digest()[:5]
+    return ":".join(f"{byte:02x}" for byte in bytes([0x02]) + digest)
+
+
 def pod_link(pod: tuple[str, str]) -> str:
     """The node's end of a pod's link."""
     return "veth" + hashlib.sha256("/".join(pod).encode()).hexdigest()[:10]

@@ -80,7 +80,8 @@ def machine(topology: Topology, item: Machine) -> Wiring:
 def _link(topology: Topology, item: Machine, index: int, subnet: str) -> Iterator[str]:
     wire_ns = names.wire_namespace(topology.name)
     own, end = names.namespace(topology.name, item.name), names.port(item.name, index)
-    yield f"link add eth{index} netns {own} type veth peer name {end} netns {wire_ns}"
+    mac = names.mac(item.name, index)  # the same one after each start, as of a machine's own card
+    yield f"link add eth{index} netns {own} address {mac} type veth peer name {end} netns {wire_ns}"
     yield f"-n {wire_ns} link set {end} master {names.short(subnet)} up"
 
 
