@@ -1,42 +1,13 @@
 """One lab for most tests, with a standing pod on each of its nodes; a test begins and ends with the ordinary path."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 
 import pytest
-from tests.lab.scene import NAMESPACE, NODES, SIDES, Scene, Side, pod_object
+from tests.lab.labs import lab_of, scene_of
+from tests.lab.scene import SIDES, Scene, Side
 
-from sallyport.drivers.command import DriverError
-from sallyport.drivers.requirements import require
 from sallyport.lab.driving import Lab
-from sallyport.lab.record import Record
-from sallyport.lab.supervisor import take_down
-
-
-@contextlib.contextmanager
-def lab_of(topology: str, name: str) -> Iterator[Lab]:
-    """A lab that is there while the block runs, whatever happens. Skips where this machine cannot run one."""
-    try:
-        require("ip", "nft", "bird", "tcpdump", "kubectl")
-    except DriverError as error:
-        pytest.skip(f"a lab cannot be run: {error}")
-    try:
-        yield Lab.up(topology, name)
-    finally:
-        take_down(Record(name))
-
-
-@contextlib.contextmanager
-def scene_of(lab: Lab) -> Iterator[Scene]:
-    """The lab with its standing pods, watched before its router."""
-    lab.kubectl("create", "namespace", NAMESPACE)
-    servers = " or ".join(f"dst host {side.server}" for side in SIDES.values())
-    with lab.capture("router", servers) as capture:
-        scene = Scene(lab, capture)
-        labels = {number: {"app": "web", "on": f"node-{number}", "standing": "yes"} for number in NODES}
-        scene.run(*(pod_object(f"on-{number}", number, labels[number]) for number in NODES))
-        yield scene
 
 
 @pytest.fixture(scope="session")

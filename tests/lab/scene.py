@@ -277,11 +277,13 @@ class Scene:
         self.sources[pod, side.family] = ""
         self.assert_as_traced(pod, side, "", "")
 
-    def comes_to_leave(self, pod: str, side: Side, source: str, node: str, seconds: float = 5.0) -> None:
+    def comes_to_leave(
+        self, pod: str, side: Side, source: str, node: str, seconds: float = 5.0, *, or_by: Sequence[str] = ()
+    ) -> None:
         """Within some seconds its requests are seen from `source`, and until then only from where they were before."""
         with self.only(source, self._before(pod, side)):
             becomes(lambda: self.asked(pod, side).source, source, seconds)
-        self.leaves(pod, side, source, node)
+        self.leaves(pod, side, source, node, or_by=or_by)
 
     def comes_to_be_dropped(self, pod: str, side: Side, seconds: float = 5.0) -> None:
         """Within some seconds its requests are dropped, and until then seen only from where they were before."""
