@@ -31,7 +31,6 @@ def send(address: str, rate: float, seconds: float) -> None:
             time.sleep(0.001)  # the pace of the sender, not of the test
 
 
-@pytest.mark.xfail(reason="the bucket of nftables' byte limits holds a second of the rate besides the burst")
 def test_bandwidth_lets_the_burst_through_and_then_the_rate(scene: Scene, side: Side) -> None:
     """Line 26: of traffic beyond the limit, the first second brings rate and burst, each later one the rate, within
     20 %."""
