@@ -86,7 +86,7 @@ class Demo:
         if not asked.source:
             return ""
         macs = self.lab.node_macs()
-        for frame in self.capture.settle():
+        for frame in reversed(self.capture.settle()):  # the newest first: ports come again
             if (frame.source, frame.port) == (asked.source, asked.port):
                 return macs.get(frame.mac, "a node that is off")
         return "no captured frame"

@@ -260,11 +260,13 @@ class Scene:
 
         `or_by` are nodes that trace tells of as well: it cannot know which of several holders is heard first.
         """
+        before = len(self.frames())
         with self.only(source):
             asked = self.asked(pod, side, protocol, timeout=2.0)
         assert asked.source == source, f"{pod} was seen from {asked.source or asked.error}, not from {source}"
         macs = self.lab.node_macs()
-        ways = {macs.get(frame.mac) for frame in self.frames() if (frame.source, frame.port) == (source, asked.port)}
+        mine = [frame for frame in self.frames(before) if (frame.source, frame.port) == (source, asked.port)]
+        ways = {macs.get(frame.mac) for frame in mine}
         assert ways == {node}, f"the request of {pod} came by {ways}"
         self.sources[pod, side.family] = source
         self.assert_as_traced(pod, side, source, *sorted((node, *or_by)))

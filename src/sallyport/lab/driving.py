@@ -184,8 +184,9 @@ class Lab:
 
 MARKER_PORT = 9
 """Discard (RFC 863): a datagram there marks the point up to which a capture was read."""
-MARK_TIMEOUT = 5.0
-"""Seconds within which a mark has to come out of tcpdump."""
+MARK_TRIES = 20
+MARK_PATIENCE = 0.5
+"""Seconds until another mark is made: one may be lost when a flood has filled tcpdump's buffer."""
 
 _ADDRESS = r"(?:\d+(?:\.\d+){3}|[0-9a-f]*:[0-9a-f:]*[0-9a-f:])"
 _LINE = re.compile(
@@ -217,12 +218,15 @@ class Capture:
                     self.frames.append(Frame(found["mac"], found["source"], found["destination"], port))
 
     def settle(self) -> list[Frame]:
-        """All frames that arrived until now: read up to a mark that is made now. DriverError if it does not come."""
+        """All frames that arrived until now: read up to a mark that is made now. DriverError if none comes."""
         with self._read:
             wanted = self._marks + 1
-            self._mark()
-            if not self._read.wait_for(lambda: self._marks >= wanted, MARK_TIMEOUT):
-                raise DriverError("a capture does not see its mark")
+            for _ in range(MARK_TRIES):
+                self._mark()
+                if self._read.wait_for(lambda: self._marks >= wanted, MARK_PATIENCE):
+                    break
+            else:
+                raise DriverError("a capture does not see its marks")
         return self.frames
 
     def close(self) -> None:
