@@ -172,12 +172,12 @@ class Lab:
         finally:
             capture.close()
 
-    def _mark(self, address: str) -> None:
-        """Send a datagram that ends up in the captures of the machine with that address."""
+    def _mark(self, address: str, number: int) -> None:
+        """Send a datagram of `number` bytes that ends up in the captures of the machine with that address."""
 
         def send() -> None:
             with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as link:
-                link.sendto(b"mark", (address, MARKER_PORT))
+                link.sendto(bytes(number), (address, MARKER_PORT))
 
         namespaces.inside(self.space(self.topology.control.name), send)
 
@@ -195,13 +195,18 @@ _LINE = re.compile(
 )
 
 
+_MARK = re.compile(rf"\.{MARKER_PORT}: UDP, length (\d+)")
+LONGEST_MARK = 1000
+"""Marks are told apart by their length in bytes, which tcpdump prints."""
+
+
 class Capture:
     """A running capture. `frames` are those read so far. `mark` makes a frame that shows how far that is."""
 
-    def __init__(self, child: "subprocess.Popen[str]", mark: Callable[[], None]) -> None:
+    def __init__(self, child: "subprocess.Popen[str]", mark: Callable[[int], None]) -> None:
         self.frames: list[Frame] = []
         self._child, self._mark = child, mark
-        self._marks = 0
+        self._made, self._seen = 0, 0
         self._read = threading.Condition()
         self._reader = threading.Thread(target=self._follow, daemon=True)
         self._reader.start()
@@ -210,8 +215,8 @@ class Capture:
         """Read at once what there is: a tcpdump that waits for its reader loses frames."""
         for line in self._child.stdout or ():
             with self._read:
-                if f".{MARKER_PORT}: UDP" in line:
-                    self._marks += 1
+                if (mark := _MARK.search(line)) is not None:
+                    self._seen = int(mark[1])
                     self._read.notify_all()
                 elif (found := _LINE.search(line)) is not None:
                     port = int(found["port"] or 0)
@@ -220,10 +225,12 @@ class Capture:
     def settle(self) -> list[Frame]:
         """All frames that arrived until now: read up to a mark that is made now. DriverError if none comes."""
         with self._read:
-            wanted = self._marks + 1
+            mine: list[int] = []
             for _ in range(MARK_TRIES):
-                self._mark()
-                if self._read.wait_for(lambda: self._marks >= wanted, MARK_PATIENCE):
+                self._made = self._made % LONGEST_MARK + 1
+                mine.append(self._made)
+                self._mark(self._made)
+                if self._read.wait_for(lambda: self._seen in mine, MARK_PATIENCE):
                     break
             else:
                 raise DriverError("a capture does not see its marks")
