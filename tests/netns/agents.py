@@ -97,14 +97,15 @@ class Agent:
         own = {key: item for key, item in cluster.clients.items() if item.node == self.node}
         seen = replace(cluster, clients=own)
         with inside(self.node):
-            facts = replace(self.hands.observe(seen, self.node), peers=self.peers)
+            facts = replace(self.hands.observe(seen, self.node, self.hands.read()), peers=self.peers)
         assignments: dict[str, Assignment] = recorded(seen)
         return plan_node(seen, assignments, facts, self.settings)
 
     def differences(self, plan: NodePlan) -> dict[Kind, Delta]:
         """What the kernel lacks, has wrong, or has too much."""
         with inside(self.node):
-            return diff(plan.objects, self.hands.read([str(item.key) for item in plan.by_kind(Kind.SYSCTL)]))
+            settings = self.hands.sysctls(str(item.key) for item in plan.by_kind(Kind.SYSCTL))
+            return diff(plan.objects, {**self.hands.read(), Kind.SYSCTL: settings})
 
     def apply(self, plan: NodePlan) -> list[str]:
         """Make the kernel as planned; what failed."""

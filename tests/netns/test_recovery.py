@@ -85,4 +85,4 @@ def test_what_others_made_is_never_taken_for_ours(world: World, a: Agent) -> Non
     for command in foreign:
         run("a", command)
     with inside("a"):
-        assert all(not found for found in a.hands.read([]).values())
+        assert all(not found for found in a.hands.read().values())

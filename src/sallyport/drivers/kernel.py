@@ -30,11 +30,15 @@ class Kernel:
         listed = links.interfaces()
         devices = links.read_links(listed, settings)
         found[Kind.LINK] = dict(devices)
-        found[Kind.SYSCTL] = {path: Sysctl(path, _value(path)) for path in sysctls}
+        found[Kind.SYSCTL] = self.sysctls(sysctls)
         found[Kind.ADDRESS] = dict(links.read_addresses(listed, held))
         found |= netlink.read([str(name) for name in devices], settings)
         found[Kind.PEER] = dict(self.bird.read())
         return found
+
+    def sysctls(self, paths: Iterable[str]) -> dict[object, KernelObject]:
+        """The present values of settings; "" for one that is not there."""
+        return {path: Sysctl(path, _value(path)) for path in paths}
 
     def apply(self, steps: Iterable[Step]) -> list[str]:
         """Carry the steps out; a line for each object that could not be made or removed."""

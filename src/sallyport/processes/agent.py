@@ -51,11 +51,14 @@ RETRY = 1.0
 class Hands(Protocol):
     """What an agent does to its node and sees of it; drivers provide it. All calls block and run on one worker."""
 
-    def observe(self, state: ClusterState, node: str) -> NodeFacts:
-        """Interfaces, addresses and routes; `peers` is left empty."""
+    def read(self) -> Actual:
+        """What the kernel and BIRD hold of ours."""
 
-    def read(self, sysctls: Iterable[str]) -> Actual:
-        """What the kernel and BIRD hold of ours, and the values of those settings."""
+    def observe(self, state: ClusterState, node: str, actual: Actual) -> NodeFacts:
+        """Interfaces, addresses and routes, and of what was read the egress IPs; `peers` is left empty."""
+
+    def sysctls(self, paths: Iterable[str]) -> Mapping[object, KernelObject]:
+        """The values of settings."""
 
     def apply(self, steps: Iterable[Step]) -> list[str]:
         """Carry the steps out; a line for each failure."""
@@ -149,9 +152,11 @@ class Agent:
         objects = self._objects()
         state = translate(objects)
         assignments = recorded(state)
-        facts = await self._facts(state, assignments)
+        seen: Actual = await self._do(self._hands.read)
+        facts = await self._facts(state, assignments, seen)
         plan = plan_node(state, assignments, facts, self._settings)
-        actual = await self._read(plan)
+        wanted = [str(item.key) for item in plan.by_kind(Kind.SYSCTL)]
+        actual = {**seen, Kind.SYSCTL: await self._do(self._hands.sysctls, wanted)}
         deltas = diff(plan.objects, actual)
         steps = sequence(deltas)
         failures = await self._do(self._hands.apply, steps) if steps else []
@@ -159,7 +164,7 @@ class Agent:
         if previous is not None and (moved := come_home(previous, plan, state)):
             failures += await self._do(self._hands.forget_connections, moved)
         self._announce(previous, plan, assignments, facts)
-        failed = not_held(plan, await self._read(plan), failures) if failures else {}
+        failed = not_held(plan, await self._do(self._hands.read), failures) if failures else {}
         egresses = {item.metadata.name: item for item in objects.egresses}
         self._reporter.report(Round(egresses, assignments, plan, failed))
         self._heartbeat.publish(facts)
@@ -194,8 +199,8 @@ class Agent:
             service_networks=self._service_networks,
         )
 
-    async def _facts(self, state: ClusterState, assignments: Mapping[str, Assignment]) -> NodeFacts:
-        seen: NodeFacts = await self._do(self._hands.observe, state, self._node)
+    async def _facts(self, state: ClusterState, assignments: Mapping[str, Assignment], actual: Actual) -> NodeFacts:
+        seen: NodeFacts = await self._do(self._hands.observe, state, self._node, actual)
         names = {str(address): node.name for node in state.nodes.values() for address in node.addresses}
         states = {names[peer]: session for peer, session in self._states.items() if peer in names}
         self._note_claims(assignments)
@@ -212,11 +217,6 @@ class Agent:
                 self._claimed.discard(name)
                 self._sessions.vouch(assignment.holder)
         self._claimed &= assignments.keys()
-
-    async def _read(self, plan: NodePlan) -> Actual:
-        sysctls = [str(item.key) for item in plan.by_kind(Kind.SYSCTL)]
-        actual: Actual = await self._do(self._hands.read, sysctls)
-        return actual
 
     async def _do(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Blocking work, one at a time: two nft transactions at once would trip over each other."""

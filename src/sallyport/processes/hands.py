@@ -10,7 +10,7 @@ from sallyport.drivers.conntrack import forget
 from sallyport.drivers.facts import gather
 from sallyport.drivers.kernel import Kernel
 from sallyport.drivers.monitor import Monitor, TableMonitor
-from sallyport.model.kernel import Kind
+from sallyport.model.kernel import Element, KernelObject, Kind
 from sallyport.model.plan import NodeFacts
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, IPAddress
@@ -31,19 +31,23 @@ class KernelHands:
         Monitor(wake).attach(loop)
         TableMonitor(wake, self._settings.table_name).attach(loop)
 
-    def observe(self, state: ClusterState, node: str) -> NodeFacts:
+    def read(self) -> Actual:
+        return self._kernel.read()
+
+    def sysctls(self, paths: Iterable[str]) -> dict[object, KernelObject]:
+        return self._kernel.sysctls(paths)
+
+    def observe(self, state: ClusterState, node: str, actual: Actual) -> NodeFacts:
         own = state.nodes.get(node)
-        elements = self._kernel.tables.read()[Kind.EXIT_ELEMENT]
         held = frozenset(
-            ip_address(str(key[1])) for key in elements if isinstance(key, tuple) and str(key[0]).startswith("held")
+            ip_address(item.member)
+            for item in actual.get(Kind.EXIT_ELEMENT, {}).values()
+            if isinstance(item, Element) and item.set.startswith("held")
         )
         remote = [
             network for name, other in sorted(state.nodes.items()) if name != node for network in other.pod_networks
         ]
         return gather(node, own.addresses if own else (), held, remote[:1], self._settings.device_prefix)
-
-    def read(self, sysctls: Iterable[str]) -> Actual:
-        return self._kernel.read(sysctls)
 
     def apply(self, steps: Iterable[Step]) -> list[str]:
         return self._kernel.apply(steps)
