@@ -1,5 +1,6 @@
 """What a lab leaves on disk, so that any later command, also after a crash, knows exactly what belongs to it."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -123,8 +124,10 @@ class Record:
         return next((item for item in self.noted() if item.name == name and item.alive), None)
 
     def erase(self) -> None:
-        """Remove the directory."""
+        """Remove the directory, and the one of all labs with the last of them."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.base.rmdir()
 
 
 def labs(base: Path = BASE) -> list[Record]:
