@@ -19,6 +19,9 @@ NODE = st.sampled_from(NAMES)
 PROGRESS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
+End = tuple[str, IPAddress | None, int]
+
+
 def advance(kernel: FakeKernel, steps: Sequence[Step], progress: float) -> None:
     """Carry out that part of the steps, 1.0 being all."""
     assert kernel.apply(steps, round(len(list(pieces(steps))) * progress)) == []
@@ -83,7 +86,8 @@ def test_what_leaves_alike_before_and_after_leaves_so_all_the_while(
         assert [pod for pod in kept if _exit(pod, kernels, underlay) != _exit(pod, after, underlay)] == []
 
 
-def _exit(pod: Sender, kernels: Mapping[str, FakeKernel], underlay: Underlay) -> tuple[str, IPAddress | None] | None:
-    """Node and source with which a pod's packets leave governed, None where they do not all do so."""
-    ends = {(trace.node, trace.source) if trace.governed else None for _, trace in pod.ways(kernels, underlay)}
+def _exit(pod: Sender, kernels: Mapping[str, FakeKernel], underlay: Underlay) -> End | None:
+    """Node, source and mark with which a pod's packets leave governed, None where they do not all do so."""
+    ways = [trace for _, trace in pod.ways(kernels, underlay)]
+    ends = {(trace.node, trace.source, trace.hops[-1].mark) if trace.governed else None for trace in ways}
     return ends.pop() if len(ends) == 1 else None
