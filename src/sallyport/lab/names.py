@@ -31,9 +31,9 @@ def port(machine: str, index: int) -> str:
     return short(f"{machine}.{index}")
 
 
-def mac(machine: str, index: int) -> str:
-    """The MAC of a machine's link number `index`: a locally administered one."""
-    digest = hashlib.sha256(f"{machine}.{index}".encode()).digest()[:5]
+def mac(machine: str, link: str) -> str:
+    """The MAC of a machine's link: a locally administered one."""
+    digest = hashlib.sha256(f"{machine}.{link}".encode()).digest()[:5]
     return ":".join(f"{byte:02x}" for byte in bytes([0x02]) + digest)
 
 

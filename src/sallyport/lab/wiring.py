@@ -80,7 +80,7 @@ def machine(topology: Topology, item: Machine) -> Wiring:
 def _link(topology: Topology, item: Machine, index: int, subnet: str) -> Iterator[str]:
     wire_ns = names.wire_namespace(topology.name)
     own, end = names.namespace(topology.name, item.name), names.port(item.name, index)
-    mac = names.mac(item.name, index)  # the same one after each start, as of a machine's own card
+    mac = names.mac(item.name, f"eth{index}")  # the same one after each start, as of a machine's own card
     yield f"link add eth{index} netns {own} address {mac} type veth peer name {end} netns {wire_ns}"
     yield f"-n {wire_ns} link set {end} master {names.short(subnet)} up"
 
@@ -95,7 +95,10 @@ def gateway(network: IPNetwork) -> str:
 
 
 def _pod_side(topology: Topology, item: NodeMachine) -> list[str]:
-    lines = [f"link add {POD_BRIDGE} type bridge mcast_snooping 0", f"link set {POD_BRIDGE} up"]
+    # A bridge without a MAC of its own takes that of a port, another one whenever a pod comes or goes; pods would lose
+    # their gateway until their neighbour entries run out.
+    mac = names.mac(item.name, POD_BRIDGE)
+    lines = [f"link add {POD_BRIDGE} address {mac} type bridge mcast_snooping 0", f"link set {POD_BRIDGE} up"]
     lines += [f"address add {gateway(net)} dev {POD_BRIDGE}{_nodad(net)}" for net in item.pod_networks]
     for other in topology.nodes:
         if other.name == item.name:
