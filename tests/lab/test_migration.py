@@ -19,9 +19,10 @@ OBSERVERS = ("node-1", "router")
 
 
 def believed(scene: Scene, observer: str, ip: str) -> str:
-    """The node whose MAC an observer has in its neighbour entry of an address."""
-    listed = json.loads(scene.lab.execute(observer, "ip", "-j", "neighbour", "show", "to", ip, "dev", "eth0") or "[]")
-    return scene.lab.node_macs().get(listed[0].get("lladdr", ""), "") if listed else ""
+    """The node whose MAC an observer has in its neighbour entry of an address, or what the entry is otherwise."""
+    text = scene.lab.execute(observer, "ip", "-j", "neighbour", "show", "to", ip, "dev", "eth0")
+    entry: dict[str, str] = next(iter(json.loads(text or "[]")), {})
+    return scene.lab.node_macs().get(entry.get("lladdr", ""), text)
 
 
 def all_believe(scene: Scene, ip: str, node: str, seconds: float = 1.0) -> None:
