@@ -87,7 +87,7 @@ def _numbers(part: AddressRange) -> range:
 def usage(
     pools: Mapping[str, Pool], exits: Mapping[str, Exit], given: Mapping[str, IPAddress | None]
 ) -> dict[str, Usage]:
-    """How full each pool is; an address in use counts even where its range is gone."""
+    """How full each pool is, by the addresses that exits have of it."""
     used: dict[str, int] = {}
     for name, address in given.items():
         pool = exits[name].pool
