@@ -7,7 +7,6 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import structlog
 
-from sallyport.apis.antrea.objects import Objects
 from sallyport.apis.antrea.translate import translate
 from sallyport.apis.antrea.types import EGRESSES, POOLS
 from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS
@@ -149,7 +148,7 @@ class Agent:
 
     async def sync(self) -> None:
         """One round: objects to state, kernel to facts, both to a plan, plan and actual to steps, steps to kernel."""
-        objects = self._objects()
+        objects = self._watches.snapshot(self._service_networks)
         state = translate(objects)
         assignments = recorded(state)
         seen: Actual = await self._do(self._hands.read)
@@ -186,18 +185,6 @@ class Agent:
         if steps:
             done = [f"{step.kind.name}+{len(step.upserts)}-{len(step.deletes)}" for step in steps]
             log.info("agent.applied", steps=done)
-
-    def _objects(self) -> Objects:
-        watched = self._watches.objects
-        return Objects(
-            egresses=tuple(watched(EGRESSES)),
-            pools=tuple(watched(POOLS)),
-            nodes=tuple(watched(NODES)),
-            namespaces=tuple(watched(NAMESPACES)),
-            pods=tuple(watched(PODS)),
-            configmaps=tuple(watched(CONFIGMAPS)),
-            service_networks=self._service_networks,
-        )
 
     async def _facts(self, state: ClusterState, assignments: Mapping[str, Assignment], actual: Actual) -> NodeFacts:
         seen: NodeFacts = await self._do(self._hands.observe, state, self._node, actual)

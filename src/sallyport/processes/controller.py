@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from sallyport.apis.antrea.objects import Objects
 from sallyport.apis.antrea.status import changes, from_controller
 from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION, translate
 from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, ExternalIPPool, ExternalIPPoolStatus, IPPoolUsage
@@ -86,7 +85,7 @@ class Controller:
     async def sync(self) -> None:
         """Objects to state, state to plan, plan to writes: only where the objects do not say it yet."""
         now = self._now()
-        objects = self._objects()
+        objects = self._watches.snapshot()
         state = with_living(translate(objects), living_agents(self._watches.objects(LEASES), now))
         plan = plan_cluster(state, self._settings)
         stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -94,17 +93,6 @@ class Controller:
         writes += [write for pool in objects.pools for write in self._pool_writes(pool, plan)]
         await asyncio.gather(*(self._guarded(write) for write in writes))
         self._tell(plan)
-
-    def _objects(self) -> Objects:
-        watched = self._watches.objects
-        return Objects(
-            egresses=tuple(watched(EGRESSES)),
-            pools=tuple(watched(POOLS)),
-            nodes=tuple(watched(NODES)),
-            namespaces=tuple(watched(NAMESPACES)),
-            pods=tuple(watched(PODS)),
-            configmaps=tuple(watched(CONFIGMAPS)),
-        )
 
     def _egress_writes(
         self, egress: Egress, state: ClusterState, plan: ClusterPlan, stamp: str

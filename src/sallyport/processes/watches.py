@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from sallyport.apis.antrea.objects import Objects
+from sallyport.apis.antrea.types import EGRESSES, POOLS
+from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS
 from sallyport.apis.resource import Resource
 from sallyport.kube.client import Client
 from sallyport.kube.watch import Reflector
@@ -42,6 +45,18 @@ class Watches:
         """The objects of a kind as last heard of, by namespace and name."""
         cached = self._reflectors[resource].cache.objects
         return [cached[key] for key in sorted(cached)]
+
+    def snapshot(self, service_networks: tuple[str, ...] = ()) -> Objects:
+        """All that a translation reads, as last heard of. Every kind of it must be followed."""
+        return Objects(
+            egresses=tuple(self.objects(EGRESSES)),
+            pools=tuple(self.objects(POOLS)),
+            nodes=tuple(self.objects(NODES)),
+            namespaces=tuple(self.objects(NAMESPACES)),
+            pods=tuple(self.objects(PODS)),
+            configmaps=tuple(self.objects(CONFIGMAPS)),
+            service_networks=service_networks,
+        )
 
     def troubles(self) -> list[str]:
         """What stands between us and the API server now, a line per kind; empty while all is well."""
