@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from sallyport.apis.antrea.status import changes, from_controller
+from sallyport.apis.antrea.status import changes, from_controller, unfound
 from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION, translate
 from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, ExternalIPPool, ExternalIPPoolStatus, IPPoolUsage
 from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease
@@ -92,7 +92,7 @@ class Controller:
         writes = [write for egress in objects.egresses for write in self._egress_writes(egress, state, plan, stamp)]
         writes += [write for pool in objects.pools for write in self._pool_writes(pool, plan)]
         await asyncio.gather(*(self._guarded(write) for write in writes))
-        self._tell(plan)
+        self._tell([*plan.problems, *unfound(objects.egresses, now)])
 
     def _egress_writes(
         self, egress: Egress, state: ClusterState, plan: ClusterPlan, stamp: str
@@ -157,9 +157,9 @@ class Controller:
                 log.warning("controller.write_failed", error=str(error))
                 asyncio.get_running_loop().call_later(1.0, self._changed.set)
 
-    def _tell(self, plan: ClusterPlan) -> None:
+    def _tell(self, found: Iterable[Problem]) -> None:
         """A Warning event per problem that was not there the last time."""
-        problems = frozenset(plan.problems)
+        problems = frozenset(found)
         for problem in sorted(problems - self._told):
             log.warning("controller.problem", object=str(problem.ref), reason=problem.reason, message=problem.message)
             self._events.record(problem.ref, "Warning", problem.reason, problem.message)

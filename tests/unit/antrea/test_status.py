@@ -1,11 +1,14 @@
 """The status of an Egress: who is named, and which conditions there are."""
 
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
+import msgspec
 from tests.unit.antrea.cluster import DROPPED, labelled, ready
 
-from sallyport.apis.antrea.status import from_controller
-from sallyport.apis.antrea.types import EgressStatus
+from sallyport.apis.antrea.status import from_controller, unfound
+from sallyport.apis.antrea.types import Egress, EgressStatus
+from sallyport.apis.core import Condition, ObjectMeta
 from sallyport.model.plan import Assignment
 from sallyport.model.state import ObjectRef, Problem
 
@@ -89,3 +92,15 @@ def test_the_status_counts_the_pods_that_are_selected() -> None:
     cluster = ready()
     cluster.egress("e", egressIP="10.0.0.102", applied={"podSelector": labelled(app="web")})
     assert cluster.settle().status("e").clients == 1
+
+
+def test_a_static_address_that_stays_on_no_node_is_told_of_in_a_warning() -> None:
+    gone = Condition("IPAssigned", "False", "2026-01-01T00:00:00Z", "IPNotFound", "No Node has IP 10.0.0.9")
+    egress = Egress(metadata=ObjectMeta(name="e", uid="u"), status=EgressStatus(conditions=(gone,)))
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    assert unfound([egress], start + timedelta(seconds=1)) == []
+    assert unfound([egress], start + timedelta(seconds=3)) == [
+        Problem(ObjectRef("Egress", "e", uid="u"), "IPNotFound", "No Node has IP 10.0.0.9")
+    ]
+    held = msgspec.structs.replace(gone, status="True", reason="Assigned")
+    assert unfound([Egress(status=EgressStatus(conditions=(held,)))], start + timedelta(days=1)) == []

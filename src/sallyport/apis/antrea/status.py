@@ -4,14 +4,19 @@ Two writers share one object. Each starts from the status as it stands and chang
 """
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import msgspec
 
-from sallyport.apis.antrea.types import IP_ALLOCATED, IP_ASSIGNED, EgressStatus
+from sallyport.apis.antrea.types import IP_ALLOCATED, IP_ASSIGNED, Egress, EgressStatus
 from sallyport.apis.core import Condition
 from sallyport.model.plan import Assignment, Overlap
-from sallyport.model.state import IPAddress, Problem
+from sallyport.model.state import IPAddress, ObjectRef, Problem
 
+NOT_FOUND = "IPNotFound"
+"""Reason of IPAssigned: a static address is on no node."""
+PATIENCE = timedelta(seconds=3)
+"""How long that may last before it is told of in an event."""
 OVERLAPPING = "Overlapping"
 """Condition of ours: other Egresses select pods of this one too; says who wins them."""
 _ADDRESS_FIELDS = ("spec", "spec.egressIP")
@@ -82,7 +87,7 @@ def _unassigned(assignment: Assignment, problems: Iterable[Problem]) -> tuple[st
     if not assignment.id:
         return ("False", "NoMarkLeft", found.get("NoMarkLeft", "it has no egress id"))
     if assignment.static:
-        return ("False", "IPNotFound", f"No Node with a living agent has IP {assignment.address} on an interface")
+        return ("False", NOT_FOUND, f"No Node with a living agent has IP {assignment.address} on an interface")
     default = "Failed to assign the IP to EgressNode: no Node available"
     return ("False", "AssignmentError", found.get("AssignmentError", default))
 
@@ -114,6 +119,20 @@ def _pods(pods: set[tuple[str, str]]) -> str:
     return f"{len(names)} pods ({shown}, …)" if len(names) > 3 else f"{len(names)} pods ({shown})"
 
 
+def unfound(egresses: Iterable[Egress], now: datetime) -> list[Problem]:
+    """Static addresses that no node has had for a while, as the statuses say. Not at once: between the object and the
+    word of the node that has its address there is a moment, and it is no trouble."""
+    found: list[Problem] = []
+    for egress in egresses:
+        for item in egress.status.conditions:
+            if item.type == IP_ASSIGNED and item.reason == NOT_FOUND and item.last_transition_time:
+                since = datetime.fromisoformat(item.last_transition_time)
+                if now - since >= PATIENCE:
+                    ref = ObjectRef("Egress", egress.metadata.name, uid=egress.metadata.uid)
+                    found.append(Problem(ref, NOT_FOUND, item.message))
+    return found
+
+
 def from_holder(status: EgressStatus, node: str, address: IPAddress, now: str, *, static: bool = False) -> EgressStatus:
     """The holder's part: that the address is on its node.
 
@@ -141,7 +160,7 @@ def failed(status: EgressStatus, node: str, reason: str, now: str) -> EgressStat
 
 def released(status: EgressStatus, address: IPAddress | None, now: str) -> EgressStatus:
     """A static address that is not on the node any more, as told by the node that had it."""
-    gone = ("False", "IPNotFound", f"IP {address} is not on an interface of Node {status.egress_node} any more")
+    gone = ("False", NOT_FOUND, f"IP {address} is not on an interface of Node {status.egress_node} any more")
     return msgspec.structs.replace(
         status, egress_node="", egress_ip="", conditions=with_condition(status.conditions, IP_ASSIGNED, gone, now)
     )
