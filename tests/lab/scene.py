@@ -217,16 +217,13 @@ class Scene:
         return self.get(POOLS, name).status.usage
 
     def events(self, kind: str, name: str, *, component: str = "") -> list[tuple[str, str]]:
-        """Reason and message of the events about an object, as often as they occurred, in their order.
+        """Reason and message of the events about an Egress or a Node, as often as they occurred, in their order.
 
         Those about an earlier object of the same name are left out.
         """
-        uid = self.lab.objects(kind, name)[0]["metadata"]["uid"] if kind != "Node" else name
-        found = [
-            item
-            for item in self.lab.objects("events", "-n", "default")
-            if item["involvedObject"].get("kind") == kind and item["involvedObject"].get("uid") == uid
-        ]
+        uid = self.get(EGRESSES, name).metadata.uid if kind == "Egress" else name
+        found = self.lab.objects("events", "-n", "default", f"--field-selector=involvedObject.kind={kind}")
+        found = [item for item in found if item["involvedObject"].get("uid") == uid]
         found.sort(key=lambda item: str(item["metadata"]["name"]))
         return [
             (item["reason"], item["message"])
