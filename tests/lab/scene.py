@@ -279,10 +279,19 @@ class Scene:
     def comes_to_leave(
         self, pod: str, side: Side, source: str, node: str, seconds: float = 5.0, *, or_by: Sequence[str] = ()
     ) -> None:
-        """Within some seconds its requests are seen from `source`, and until then only from where they were before."""
+        """Within some seconds its requests are seen from `source` and come by `node`, and until then only from where
+        they were before. Neighbours know the node a moment after the status does."""
         with self.only(source, self._before(pod, side)):
-            becomes(lambda: self.asked(pod, side).source, source, seconds)
+            becomes(lambda: self._way(pod, side), (source, {node}), seconds)
         self.leaves(pod, side, source, node, or_by=or_by)
+
+    def _way(self, pod: str, side: Side) -> tuple[str, set[str]]:
+        """Where a request that is made now is seen from, and the nodes that its frames came by."""
+        before = len(self.frames())
+        asked = self.asked(pod, side)
+        macs = self.lab.node_macs()
+        mine = [frame for frame in self.frames(before) if (frame.source, frame.port) == (asked.source, asked.port)]
+        return asked.source, {macs.get(frame.mac, "") for frame in mine}
 
     def comes_to_be_dropped(self, pod: str, side: Side, seconds: float = 5.0) -> None:
         """Within some seconds its requests are dropped, and until then seen only from where they were before."""
