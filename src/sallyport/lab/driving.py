@@ -19,7 +19,7 @@ from sallyport.drivers.command import DriverError
 from sallyport.lab import names, namespaces
 from sallyport.lab.ask import PORTS, Seen, ask_http, ask_tcp, ask_udp, request
 from sallyport.lab.record import Record
-from sallyport.lab.topology import NodeMachine, Topology
+from sallyport.lab.topology import Topology
 from sallyport.lab.topology_file import parse
 
 
@@ -142,14 +142,8 @@ class Lab:
         return subprocess.Popen(self.command(pod, *argv), stdout=subprocess.PIPE, text=True)
 
     def node_macs(self) -> dict[str, str]:
-        """Nodes by the MAC of their uplink; those that are off are left out."""
-        found: dict[str, str] = {}
-        for machine in self.topology.machines():
-            if isinstance(machine, NodeMachine):
-                mac = self.execute(machine.name, "cat", "/sys/class/net/eth0/address", check=False).strip()
-                if mac:
-                    found[mac] = machine.name
-        return found
+        """Nodes by the MAC of their uplink."""
+        return {names.mac(node.name, "eth0"): node.name for node in self.topology.nodes}
 
     @contextlib.contextmanager
     def capture(self, machine: str, expression: str, device: str = "eth0") -> Iterator["Capture"]:
