@@ -191,6 +191,17 @@ class Scene:
 
         return asyncio.run(got())
 
+    def delete_all(self, *resources: Resource[Any]) -> None:
+        """Delete all objects of some kinds but the standing pods, and wait for none of them."""
+
+        async def deleted() -> None:
+            async with Client(load(str(self.lab.record.kubeconfig))) as client:
+                for resource in resources:
+                    path = resource.path(NAMESPACE if resource.namespaced else None)
+                    await client.request("DELETE", path, params={"labelSelector": "!standing"})
+
+        asyncio.run(deleted())
+
     def status(self, name: str) -> EgressStatus:
         """The status of an Egress."""
         return self.get(EGRESSES, name).status
@@ -246,7 +257,7 @@ class Scene:
         seen = {frame.source for frame in self.frames(before)}
         assert seen <= set(sources), f"frames left with {seen - set(sources)}, and only {sources} may be seen"
 
-    def asked(self, pod: str, side: Side, protocol: str = "udp", timeout: float = 0.3) -> Asked:
+    def asked(self, pod: str, side: Side, protocol: str = "udp", timeout: float = 0.1) -> Asked:
         """One request to the server. UDP hears at once where it is dropped; TCP only with its second SYN."""
         return self.lab.ask(pod, protocol, side.server, timeout=timeout)
 
@@ -258,20 +269,20 @@ class Scene:
         `or_by` are nodes that trace tells of as well: it cannot know which of several holders is heard first.
         """
         before = len(self.frames())
-        with self.only(source):
+        # An answer that comes too late for a former request is answered by an ICMP error from that one's source.
+        with self.only(source, self._before(pod, side)):
             asked = self.asked(pod, side, protocol, timeout=2.0)
         assert asked.source == source, f"{pod} was seen from {asked.source or asked.error}, not from {source}"
         macs = self.lab.node_macs()
-        mine = [frame for frame in self.frames(before) if (frame.source, frame.port) == (source, asked.port)]
-        ways = {macs.get(frame.mac) for frame in mine}
-        assert ways == {node}, f"the request of {pod} came by {ways}"
+        ways = {(frame.source, macs.get(frame.mac)) for frame in self.frames(before) if frame.port == asked.port}
+        assert ways == {(source, node)}, f"the request of {pod} came by {ways}"
         self.sources[pod, side.family] = source
         self.assert_as_traced(pod, side, source, *sorted((node, *or_by)))
 
     def is_dropped(self, pod: str, side: Side, protocol: str = "http") -> None:
         """A request that is made now does not reach the server, no frame of it does, and it is traced so."""
         with self.only():
-            asked = self.asked(pod, side, protocol, timeout=0.4)
+            asked = self.asked(pod, side, protocol, timeout=0.3)
         assert not asked.source, f"{pod} was seen from {asked.source}"
         self.sources[pod, side.family] = ""
         self.assert_as_traced(pod, side, "", "")
@@ -342,7 +353,7 @@ class Scene:
 
     def clear(self) -> None:
         """Delete what a test made; then no node has an egress IP and standing pods have their ordinary path again."""
-        self.lab.kubectl("delete", "egress,externalippool,pod", "-n", NAMESPACE, "-l", "!standing", "--wait=false")
+        self.delete_all(EGRESSES, POOLS, PODS)
         until(self.is_ordinary, "the ordinary path is back", 15)
         self.sources.clear()
 

@@ -89,7 +89,7 @@ def test_watch_shows_an_egress_come_and_change(scene: Scene, side: Side) -> None
     argv = ["kubectl", "get", "egress", "-w", "--no-headers", "--kubeconfig", str(scene.lab.record.kubeconfig)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
         assert watch.stdout is not None
-        scene.apply(egress("web", on(1), pool="two"))
+        scene.lab.kubectl("create", "-f", "-", text=json.dumps(egress("web", on(1), pool="two")))
         lines = iter(watch.stdout.readline, "")
         last = next(row for row in (line.split() for line in lines) if row[-1] == "node-2")
         watch.terminate()

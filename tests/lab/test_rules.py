@@ -158,10 +158,12 @@ def test_excepted_networks_are_reached_with_the_nodes_own_address(
 @pytest.mark.xfail(reason="the identity translation of the tunnel outlives the Egress: the pod's own address leaves")
 def test_a_connection_does_not_outlive_its_egress_with_another_source(scene: Scene, side: Side) -> None:
     """A connection that was made through an Egress ends with it: the server sees no packet from the pod's address."""
-    scene.apply(egress("web", on(1), ip=side.node(2)))
-    scene.comes_to_leave(pod(1), side, side.node(2), "node-2")
+    talker = f"{NAMESPACE}/talker"
+    scene.run(pod_object("talker", 1, {"app": "talker"}))
+    scene.apply(egress("web", labelled(app="talker"), ip=side.node(2)))
+    scene.comes_to_leave(talker, side, side.node(2), "node-2")
     asker = (sys.executable, "-m", "sallyport.lab.ask", "tcp", side.server, "--hold", "--timeout", "0.5")
-    command = scene.lab.command(pod(1), *asker, "--count", "0", "--interval", "0.02")
+    command = scene.lab.command(talker, *asker, "--count", "0", "--interval", "0.02")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child, scene.only(side.node(2), side.node(1)):
         assert next(answers(child)).source == side.node(2)
         scene.delete("egress", "web")
