@@ -262,7 +262,8 @@ class Capture:
         self._socket.setblocking(False)
 
     def packets(self) -> list["Packet"]:
-        """The IP packets seen since the last call, without neighbour discovery."""
+        """The IP packets seen since the last call, without neighbour discovery and what else is for the link alone: the
+        kernel reports its multicast groups (RFC 3810) at moments of its own."""
         found = []
         with suppress(BlockingIOError):
             while True:
@@ -271,7 +272,7 @@ class Capture:
                 if kind == 0x0800:
                     offset = 14 + (frame[14] & 15) * 4
                     found.append(Packet(ip_address(frame[26:30]), ip_address(frame[30:34]), frame[23], frame[offset:]))
-                elif kind == 0x86DD and frame[20] != 58:
+                elif kind == 0x86DD and frame[20] != 58 and frame[38:40] != b"\xff\x02":
                     found.append(Packet(ip_address(frame[22:38]), ip_address(frame[38:54]), frame[20], frame[54:]))
         return found
 
