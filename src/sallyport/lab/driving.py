@@ -212,6 +212,8 @@ class Capture:
                 if (mark := _MARK.search(line)) is not None:
                     self._seen = int(mark[1])
                     self._read.notify_all()
+                elif f".{MARKER_PORT}: " in line:
+                    continue  # a mark too, from a source port for which tcpdump knows another protocol; a next one follows
                 elif (found := _LINE.search(line)) is not None:
                     port = int(found["port"] or 0)
                     self.frames.append(Frame(found["mac"], found["source"], found["destination"], port))
