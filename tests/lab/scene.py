@@ -269,8 +269,7 @@ class Scene:
         `or_by` are nodes that trace tells of as well: it cannot know which of several holders is heard first.
         """
         before = len(self.frames())
-        # An answer that comes too late for a former request is answered by an ICMP error from that one's source.
-        with self.only(source, self._before(pod, side)):
+        with self.only(source):
             asked = self.asked(pod, side, protocol, timeout=2.0)
         assert asked.source == source, f"{pod} was seen from {asked.source or asked.error}, not from {source}"
         macs = self.lab.node_macs()

@@ -49,6 +49,9 @@ def refusal(done: Done) -> str:
     return done.stderr.strip()
 
 
+TOOLS = ("ps", "ip", "nft", "bridge", "birdc")
+
+
 class Machine:
     """A machine of our own within this one. `pid` is its first process, which reaps all others."""
 
@@ -74,7 +77,7 @@ class Machine:
         return done.stdout.strip()
 
     def state(self) -> dict[str, str]:
-        """All that a lab could leave behind."""
+        """All that a lab could leave behind; tools that an agent runs for a moment are no part of it."""
         commands = {
             "processes": "ps -e -o args --no-headers",
             "namespaces": "ip netns",
@@ -85,7 +88,9 @@ class Machine:
             "ruleset": "nft list ruleset",
             "files": "find /run -path /run/netns -prune -o -print",
         }
-        return {what: self.run(*command.split()).stdout for what, command in commands.items()}
+        state = {what: self.run(*command.split()).stdout for what, command in commands.items()}
+        lasting = [line for line in state["processes"].splitlines() if line.split()[0] not in TOOLS]
+        return {**state, "processes": "\n".join(lasting)}
 
 
 @pytest.fixture(scope="module")

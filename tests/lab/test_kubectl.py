@@ -57,6 +57,7 @@ def test_describe_shows_conditions_and_events(served: tuple[Scene, str]) -> None
 def test_label_annotate_and_patch_change_what_they_say(served: tuple[Scene, str], side: Side) -> None:
     """Labels, annotations and all three kinds of patch are stored, and a patched selector is carried out."""
     scene, ip = served
+    scene.comes_to_leave(pod(1), side, ip, "node-2")
     kubectl = scene.lab.kubectl
     kubectl("label", "egress", "web", "team=blue")
     kubectl("annotate", "egress", "web", "note=kept")
