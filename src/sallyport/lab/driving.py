@@ -213,7 +213,7 @@ class Capture:
                     self._seen = int(mark[1])
                     self._read.notify_all()
                 elif f".{MARKER_PORT}: " in line:
-                    continue  # a mark too, which tcpdump takes for another protocol by its source port; a next one follows
+                    continue  # a mark that tcpdump takes for another protocol by its source port; a next one follows
                 elif (found := _LINE.search(line)) is not None:
                     port = int(found["port"] or 0)
                     self.frames.append(Frame(found["mac"], found["source"], found["destination"], port))
