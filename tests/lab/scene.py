@@ -291,9 +291,14 @@ class Scene:
     ) -> None:
         """Within some seconds its requests are seen from `source` and come by `node`, and until then only from where
         they were before. Neighbours know the node a moment after the status does."""
+        self.turns_to(pod, side, source, node, seconds)
+        self.leaves(pod, side, source, node, or_by=or_by)
+
+    def turns_to(self, pod: str, side: Side, source: str, node: str, seconds: float = 5.0) -> None:
+        """The waiting of `comes_to_leave` alone."""
         with self.only(source, self._before(pod, side)):
             becomes(lambda: self._way(pod, side), (source, {node}), seconds)
-        self.leaves(pod, side, source, node, or_by=or_by)
+        self.sources[pod, side.family] = source
 
     def _way(self, pod: str, side: Side) -> tuple[str, set[str]]:
         """Where a request that is made now is seen from, and the nodes that its frames came by."""

@@ -23,7 +23,7 @@ def static(scene: Scene, side: Side) -> str:
     ip = side.node(2)
     scene.apply(egress("static", ANY_WEB_POD, ip=ip))
     for number in NODES:
-        scene.comes_to_leave(pod(number), side, ip, "node-2")
+        scene.turns_to(pod(number), side, ip, "node-2")
     return ip
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from tests.lab.labs import demand_tools
 from tests.lab.scene import Scene, pod
+from typer.testing import CliRunner
 
+from sallyport.cli.main import build
 from sallyport.lab import names, namespaces
 from sallyport.lab.driving import Lab
 from sallyport.lab.record import Record
@@ -136,7 +138,7 @@ def test_two_labs_run_side_by_side_and_one_may_crash(machine: Machine) -> None:
     machine.run("kubectl", "wait", "pod/web", "--for=condition=Ready", "--timeout=20s", kubeconfig=kubeconfig)
     unclear = machine.sallyport("lab", "exec", "node-1", "--", *ASK)
     assert refusal(unclear) == "sallyport lab exec: several labs are up (left, right); say which with --name"
-    for name, where in (("left", "node-1"), ("right", "node-1"), ("right", "default/web")):
+    for name, where in (("left", "node-1"), ("right", "default/web")):
         asked = machine.sallyport("lab", "exec", "--name", name, where, "--", *ASK)
         assert '"source": "10.10.0.101"' in asked.stdout
     other = machine.run("kubectl", "get", "pods", kubeconfig=kubeconfig.replace("right", "left"))
@@ -197,7 +199,7 @@ def test_a_malformed_topology_is_told_by_line(tmp_path: Path, text: str, lines: 
     file = tmp_path / "bad.yaml"
     file.write_text(text)
     name = f"t{os.getpid()}bad"
-    done = sallyport("lab", "up", str(file), "--name", name)
+    done = within("lab", "up", str(file), "--name", name)
     assert (done.returncode, done.stdout) == (2, "")
     told = [line.removeprefix(f"sallyport lab up: {file}:") for line in done.stderr.splitlines()]
     assert [line.startswith(start) for line, start in zip(told, lines, strict=True)] == [True] * len(lines), told
@@ -233,6 +235,12 @@ def sallyport(*arguments: str, kubeconfig: str = "", text: str = "") -> Done:
     return subprocess.run(argv, input=text, capture_output=True, text=True, check=False, timeout=30, env=env)
 
 
+def within(*arguments: str) -> Done:
+    """The command line in this process: for what ends without a process of its own."""
+    done = CliRunner().invoke(build(), arguments)
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
 def test_exec_has_the_exit_status_of_its_command(standing: Scene) -> None:
     """`lab exec` runs a command on a machine or in a pod, passes its output on, and ends as it does."""
     name = standing.lab.name
@@ -246,7 +254,7 @@ def test_exec_has_the_exit_status_of_its_command(standing: Scene) -> None:
 
 def test_status_shows_machines_addresses_and_processes(lab: Lab) -> None:
     """`lab status` lists each machine with its role, state, addresses and process, and how to reach the API."""
-    lines = lab.sallyport("lab", "status", "--name", lab.name).stdout.splitlines()
+    lines = within("lab", "status", "--name", lab.name).stdout.splitlines()
     agent, server = lab.record.child("agent-node-2"), lab.record.child("host-server")
     assert agent is not None
     assert server is not None
@@ -271,5 +279,5 @@ def test_status_shows_machines_addresses_and_processes(lab: Lab) -> None:
 )
 def test_what_power_and_cut_cannot_do_they_say(lab: Lab, arguments: tuple[str, ...], words: str) -> None:
     """A command about a machine that is not there, or that is in that state already, says so and exits with 2."""
-    done = sallyport("lab", *arguments, "--name", lab.name)
+    done = within("lab", *arguments, "--name", lab.name)
     assert refusal(done) == f"sallyport lab {arguments[0]}: {words}"

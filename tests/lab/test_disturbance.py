@@ -38,7 +38,7 @@ def leaves_as_before(scene: Scene, seconds: float = 1.0) -> None:
         scene.comes_to_leave(pod(1), side, SERVED[family], "node-3", seconds)
 
 
-def none_lost(flows: Flows, count: int = 100) -> None:
+def none_lost(flows: Flows, count: int = 60) -> None:
     """Wait for some more requests; all of them were answered, and seen from the egress IP."""
     before = {family: len(asked) for family, asked in flows.items()}
     until(lambda: all(len(asked) >= before[family] + count for family, asked in flows.items()), "requests flow")
