@@ -189,7 +189,10 @@ class Agent:
     async def _facts(self, state: ClusterState, assignments: Mapping[str, Assignment], actual: Actual) -> NodeFacts:
         seen: NodeFacts = await self._do(self._hands.observe, state, self._node, actual)
         names = {str(address): node.name for node in state.nodes.values() for address in node.addresses}
-        states = {names[peer]: session for peer, session in self._states.items() if peer in names}
+        # Asked anew and not taken from the last poll: a session that was ended and begun between two polls would pass
+        # for the old one, and its first Down for the loss of a peer.
+        sessions = await self._do(self._hands.sessions)
+        states = {names[peer]: session for peer, session in sessions.items() if peer in names}
         self._note_claims(assignments)
         peers = self._sessions.judge(states, asyncio.get_running_loop().time())
         return NodeFacts(seen.node, seen.uplinks, seen.addresses, seen.held, peers, seen.reply_devices)
