@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sallyport.drivers.command import DriverError, batch, run
+from sallyport.drivers.command import GONE, DriverError, batch, run
 from sallyport.lab.wiring import Wiring
 
 R = TypeVar("R")
@@ -97,8 +97,9 @@ def destroy(names: Sequence[str]) -> None:
 
 
 def unplug(namespace: str, links: Iterable[str]) -> None:
-    """Remove links with both of their ends. A deleted namespace takes its links along only some time later."""
-    _must(batch(f"ip -n {namespace}", [f"link del {link}" for link in links]))
+    """Remove links with both of their ends; one that is gone already is no error. A deleted namespace takes its links
+    along only some time later: not before the last socket in it has closed, which may go on sending."""
+    _must(batch(f"ip -n {namespace}", [f"link del {link}" for link in links], forgiven=GONE))
 
 
 def loopback() -> socket.socket:

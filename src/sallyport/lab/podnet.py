@@ -36,7 +36,8 @@ class PodNetwork:
         return addresses
 
     def detach(self, node: str, pod: tuple[str, str]) -> None:
-        """Remove the pod's namespace with its link, and free its addresses. Twice is once."""
+        """Remove the pod's link and namespace, and free its addresses. Twice is once."""
+        namespaces.unplug(names.namespace(self._lab, node), [names.pod_link(pod)])
         namespaces.destroy([names.pod_namespace(self._lab, pod)])
         self._used.get(node, {}).pop(pod, None)
 
