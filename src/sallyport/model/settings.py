@@ -8,6 +8,7 @@ class Settings:
     """Defaults fit most clusters. Marks must lie within the low 16 bits: VXLAN's group policy field carries those.
 
     `mark_mask` selects the bits that hold the egress id; bits 14 and 15 are kube-proxy's, the upper 16 Calico's.
+    `connection_label` is the bit of conntrack's 128 label bits that tells of a connection that began with a mark.
     `dead_after` seconds without renewal by its agent, a node falls silent for the egress IPs it holds.
     """
 
@@ -18,6 +19,7 @@ class Settings:
     route_protocol: int = 83
     table_base: int = 830_000
     next_hop_base: int = 83_000_000
+    connection_label: int = 83
     table_name: str = "sallyport"
     device_prefix: str = "sp-vx"
     interval_ms: int = 100

@@ -45,6 +45,9 @@ _INET = """table inet {table} {{
     # Only nodes speak into the tunnel, and they do not forward it: masqueraded, a pod's would pass for its node's.
     udp dport {port} counter drop
     meta mark & {mask:#x} != 0 goto marked
+    # A connection keeps its translation when its pod is governed no more: the tunnel's, which is the pod's own address,
+    # or an egress IP that may be another's by now. It does not go on without the mark that it began with.
+    ct direction original ct label {label} counter drop
     ct direction reply return
     meta nfproto ipv4 goto unmarked4
     meta nfproto ipv6 goto unmarked6
@@ -80,6 +83,7 @@ _INET = """table inet {table} {{
   # Once a connection has its NAT, no later NAT chain is asked: neither the CNI's masquerade nor kube-proxy's.
   chain exit {{
     type nat hook postrouting priority 95; policy accept;
+    meta mark & {mask:#x} != 0 ct label set {label}
     oifname {devices} snat ip to ip saddr
     oifname {devices} snat ip6 to ip6 saddr
     fib saddr type local return
@@ -155,6 +159,7 @@ def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]
         "mask": settings.mark_mask,
         "port": settings.vxlan_port,
         "abroad": _ABROAD,
+        "label": settings.connection_label,
         "mss4": mtu - 40,
         "mss6": mtu - 60,
     }

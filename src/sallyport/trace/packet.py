@@ -9,8 +9,18 @@ from sallyport.model.state import IPAddress
 
 Protocol = Literal["tcp", "udp", "icmp"]
 
-Translations = Mapping[tuple[str, IPAddress], IPAddress]
-"""What conntrack remembers of a connection: at a node, the source a packet comes with and the one it leaves with."""
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What conntrack remembers of a connection at a node: the source it leaves with, and by a label of ours whether it
+    began with a mark."""
+
+    source: IPAddress
+    labelled: bool = False
+
+
+Translations = Mapping[tuple[str, IPAddress], Translation]
+"""By node and the source that a packet comes with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sallyport.model.kernel import KernelObject, Link, NextHop
 from sallyport.model.settings import Settings
 from sallyport.model.state import Family, IPAddress
 from sallyport.trace.lookup import Flow, NodeKernel, Routed, Way
-from sallyport.trace.packet import Hop, Packet, Trace, Translations, Verdict
+from sallyport.trace.packet import Hop, Packet, Trace, Translation, Translations, Verdict
 from sallyport.trace.underlay import Underlay
 
 CARRIED = 0xFFFF
@@ -53,7 +53,8 @@ class _Walker:
 
     def leaving_with(self, source: IPAddress) -> "_Walker":
         """With that source from here on, and conntrack remembering it."""
-        return replace(self, source=source, translated={**self.translated, (self.node.name, self.source): source})
+        made = Translation(source, labelled=bool(self.mark) and self.node.filtered)
+        return replace(self, source=source, translated={**self.translated, (self.node.name, self.source): made})
 
     def ended(self, verdict: Verdict, decided: str, effect: str, *, source: IPAddress | None = None) -> Trace:
         hops = self.told(decided, effect).hops
@@ -148,6 +149,8 @@ class _Walk:
             return known, f"guard: marks{f} {'has' if known else 'lacks'} {mark:#x}{shown}"
         if not self.packet.original:
             return True, "guard: a reply"
+        if (kept := at.translated.get((node.name, at.source))) is not None and kept.labelled:
+            return False, "guard: the connection began with a mark and has none now"
         return self._unmarked(at)
 
     def _unmarked(self, at: _Walker) -> tuple[bool, str]:
@@ -169,8 +172,9 @@ class _Walk:
         comes from a pod."""
         node, f = at.node, self.family
         mark = at.mark & self.settings.mark_mask
-        if (source := at.translated.get((node.name, at.source))) is not None:
-            return replace(at, source=source).told("conntrack: the connection has its NAT already", f"source {source}")
+        if (kept := at.translated.get((node.name, at.source))) is not None:
+            told = f"source {kept.source}"
+            return replace(at, source=kept.source).told("conntrack: the connection has its NAT already", told)
         if not self.packet.original:
             return at
         if node.filtered and routed.next_hop is not None:

@@ -1,5 +1,6 @@
 """Whither packets go, in kernels that hold their whole plans."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -17,8 +18,9 @@ from tests.unit.trace.scene import (
     traced,
 )
 
-from sallyport.model.kernel import InterfaceAddress
+from sallyport.model.kernel import ClientElement, InterfaceAddress, KernelObject
 from sallyport.trace import Host, Packet, Verdict
+from sallyport.trace.packet import Translation
 
 
 def test_a_remote_client_leaves_at_the_holder_with_the_egress_ip() -> None:
@@ -165,7 +167,25 @@ def test_a_connection_whose_exit_comes_to_the_clients_node_is_dropped_by_the_las
 def masqueraded() -> Packet:
     """A packet of a connection that prod/web opened while no exit governed it."""
     web = packet("web", OUTSIDE[4])
-    return replace(web, translated={("n1", web.source): ip_address("10.10.0.101")})
+    return replace(web, translated={("n1", web.source): Translation(ip_address("10.10.0.101"))})
+
+
+@pytest.mark.parametrize("pod", ["web", "near"])
+def test_a_connection_does_not_go_on_when_its_pod_is_governed_no_more(pod: str) -> None:
+    """Neither with the identity translation of the tunnel nor with an egress IP that may be another's by now."""
+    first = traced(packet(pod, OUTSIDE[4]))
+    freed = {name: _freed(objects) for name, objects in planned().items()}
+    again, new = replace(packet(pod, OUTSIDE[4]), translated=first.translated), packet(pod, OUTSIDE[4])
+    assert traced(again, freed).hops[-1].decided == "guard: the connection began with a mark and has none now"
+    assert traced(again, freed).verdict is Verdict.DROPPED
+    assert traced(new, freed).verdict is Verdict.LEFT
+
+
+def _freed(objects: Iterable[KernelObject]) -> tuple[KernelObject, ...]:
+    """A node's objects once no exit governs its pods: nothing steers them, and the guard lets them out."""
+    governed = [item for item in objects if isinstance(item, ClientElement) and item.set.startswith("governed")]
+    kept = [item for item in objects if not isinstance(item, ClientElement)]
+    return (*kept, *(ClientElement(item.set.replace("governed", "free"), item.member) for item in governed))
 
 
 def test_a_connection_from_before_its_pod_was_governed_leaves_with_the_egress_ip_of_a_remote_exit() -> None:
