@@ -1,14 +1,16 @@
 """Nothing leaves in any other way: what is blocked, unknown, or has lost part of its way."""
 
+import socket
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
 from tests.netns.agents import Agent, client, exit_, state, steered
 from tests.netns.traffic import line, says
-from tests.netns.world import EGRESS, SERVER, World, ask, capture, inside, pod, run, underlay
+from tests.netns.world import EGRESS, SERVER, Capture, World, ask, capture, eventually, inside, pod, run, underlay
 
 from sallyport.model.settings import Settings
-from sallyport.model.state import FAMILIES, Family
+from sallyport.model.state import FAMILIES, Family, IPAddress
 
 FAR = ip_address("203.0.113.9")
 """An egress IP that is on no subnet of the nodes, so that the tunnel leads to the holder's own address."""
@@ -156,3 +158,68 @@ def test_a_forgotten_connection_goes_on_with_the_egress_ip(world: World, a: Agen
             assert {packet.source for packet in seen.packets() if packet.destination == SERVER[family]} == {
                 EGRESS[family]
             }
+
+
+def sources(seen: Capture, family: Family) -> set[IPAddress]:
+    """Where what has come for the server since the capture began was from; it waits for a first packet."""
+    found: set[IPAddress] = set()
+
+    def any_came() -> bool:
+        found.update(packet.source for packet in seen.packets() if packet.destination == SERVER[family])
+        return bool(found)
+
+    assert eventually(any_came)
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_server_that_talks_into_a_forgotten_connection_draws_no_answer_from_the_pods_own_address(
+    world: World, a: Agent, b: Agent, family: Family
+) -> None:
+    """The exit that was left still knows the connection and brings the server's packets. Taken for the first ones of a
+    new connection, they would make the pod's packets replies, which are not steered and not translated."""
+    b.sync(steered(world, family, by="b"))
+    a.sync(steered(world, family, by="b"))
+    with line("pod-a", family) as (near, far):
+        assert says(near, far)
+        a.sync(steered(world, family, by="a"))
+        with inside("a"):
+            assert a.hands.forget_connections([pod(1)[family]]) == []
+        with capture("outside") as seen:
+            far.sendall(b"?")
+            with suppress(TimeoutError, ConnectionError):
+                near.settimeout(0.3)
+                near.recv(1)
+            with suppress(ConnectionError):
+                near.sendall(b"!")
+            assert sources(seen, family) == {EGRESS[family]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_datagram_into_a_forgotten_flow_draws_no_answer_from_the_pods_own_address(
+    world: World, a: Agent, b: Agent, family: Family
+) -> None:
+    """As over TCP, but that no flag tells a flow's first datagram from a later one."""
+    b.sync(steered(world, family, by="b"))
+    a.sync(steered(world, family, by="b"))
+    of = socket.AF_INET if family == 4 else socket.AF_INET6
+    with inside("outside"):
+        far = socket.socket(of, socket.SOCK_DGRAM)
+    with inside("pod-a"):
+        near = socket.socket(of, socket.SOCK_DGRAM)
+    with far, near:
+        far.bind((str(SERVER[family]), 7777))
+        far.settimeout(2)
+        near.connect((str(SERVER[family]), 7777))
+        near.send(b"!")
+        peer = far.recvfrom(10)[1]
+        a.sync(steered(world, family, by="a"))
+        with inside("a"):
+            assert a.hands.forget_connections([pod(1)[family]]) == []
+        with capture("outside") as seen:
+            far.sendto(b"?", peer)
+            near.settimeout(0.3)
+            with suppress(TimeoutError):
+                near.recv(10)
+            near.send(b"!")
+            assert sources(seen, family) == {EGRESS[family]}

@@ -53,9 +53,7 @@ def test_no_packet_leaves_with_a_wrong_source_between_any_two_changes(
 
 @given(first=ANY, second=ANY)
 @examples(40)
-def test_once_all_have_settled_not_even_an_open_connection_leaves_as_before(
-    first: Snapshot, second: Snapshot
-) -> None:
+def test_once_all_have_settled_not_even_an_open_connection_leaves_as_before(first: Snapshot, second: Snapshot) -> None:
     """A connection's NAT outlives the rules that it was made by, so it is checked again where it leaves."""
     kernels = {name: fresh(first, name) for name in NAMES}
     pods = senders([first, second])

@@ -14,8 +14,8 @@ from sallyport.model.kernel import ClientElement, Element
 from sallyport.model.settings import Settings
 
 CLIENT_SETS = re.compile(r"^(clients|governed|free|local_pods)[46]$")
-PASSING = re.compile(r"^(unknown[46]|alive)$")
-"""Sets whose members the kernel or the heartbeat put there; they are no part of any plan."""
+PASSING = re.compile(r"^((unknown|forgotten)[46]|alive)$")
+"""Sets whose members packets, the heartbeat, or the forgetting of connections put there for a time. No plan has any."""
 
 _FASTEST = 14_000_000_000
 """Bytes per second. The kernel counts in nanoseconds, 64 bits of which hold 18 GB/s, the burst included."""

@@ -106,6 +106,15 @@ class Tables:
         failures, _ = _carry_out(changes, Members.listed(self._settings, listing))
         return failures
 
+    def note_forgotten(self, addresses: Iterable[IPAddress], seconds: int) -> str:
+        """Have the guard look at what begins anew towards these pods for so long; what failed, "" for nothing."""
+        lines: list[str] = []
+        for address in addresses:
+            element = f"element inet {self._name} forgotten{address.version}"
+            fresh = f"add {element} {{ {address} timeout {seconds}s }}"
+            lines += [fresh, f"delete {element} {{ {address} }}", fresh]  # as for `alive`: the time starts anew
+        return _submit(lines) if lines else ""
+
     def renew(self, seconds: int) -> None:
         """Renew the dead-man element: kernels before 6.12 do not extend a living element's time when it is added
         again, so it is added, deleted and added in one transaction."""

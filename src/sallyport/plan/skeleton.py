@@ -18,6 +18,7 @@ _FAMILY_SETS = """
   set free{f} {{ type {type}; }}
   set held{f} {{ type {type}; }}
   set marks{f} {{ type mark; }}
+  set forgotten{f} {{ type {type}; flags timeout; }}
   set unknown{f} {{ type {type}; size 4096; flags dynamic,timeout; timeout 1m; }}
   map clients{f} {{ type {type} : verdict; }}
   map exits{f} {{ type mark : {type}; }}
@@ -45,6 +46,10 @@ _INET = """table inet {table} {{
     # Only nodes speak into the tunnel, and they do not forward it: masqueraded, a pod's would pass for its node's.
     udp dport {port} counter drop
     meta mark & {mask:#x} != 0 goto marked
+    # Where conntrack has lost a connection, what the other side sends into it would pass for the beginning of a new one
+    # in which the pod only replies: unsteered, and with its own address.
+    ct state new ip daddr @governed4 goto fresh4
+    ct state new ip6 daddr @governed6 goto fresh6
     # A connection keeps its translation when its pod is governed no more: the tunnel's, which is the pod's own address,
     # or an egress IP that may be another's by now. It does not go on without the mark that it began with.
     ct direction original ct label {label} counter drop
@@ -126,6 +131,14 @@ _UNMARKED = """
     {ip} saddr @governed{f} counter drop
     {ip} saddr @free{f} return
     {ip} saddr @local_pods{f} add @unknown{f} {{ {ip} saddr }} counter drop
+  }}
+  chain fresh{f} {{
+    {ip} saddr @nodes{f} return
+    {ip} saddr @excluded{f} return
+    ct status dnat return
+    tcp flags & (fin | syn | rst | ack) == syn return
+    meta l4proto tcp counter drop
+    {ip} daddr @forgotten{f} counter drop
   }}
 """
 

@@ -17,6 +17,10 @@ from sallyport.model.state import ClusterState, IPAddress
 from sallyport.reconcile.diff import Actual
 from sallyport.reconcile.sequence import Step
 
+FORGETTING = 180
+"""Seconds for which another node may still bring datagrams of a flow that was forgotten here: its own conntrack keeps
+one for 120 after the last (nf_conntrack_udp_timeout_stream). TCP needs no such time, since its flags tell."""
+
 
 class KernelHands:
     """One node's kernel and BIRD."""
@@ -53,7 +57,9 @@ class KernelHands:
         return self._kernel.apply(steps)
 
     def forget_connections(self, addresses: Iterable[IPAddress]) -> list[str]:
-        return forget(addresses)
+        forgotten = list(addresses)
+        failure = self._kernel.tables.note_forgotten(forgotten, FORGETTING)
+        return [f"nft forgotten: {failure}"] if failure else forget(forgotten)
 
     def undecided(self) -> frozenset[IPAddress]:
         return self._kernel.tables.undecided()
