@@ -85,7 +85,8 @@ class Allotment:
         if (other := self._networks.holder(whole(network))) is not None:
             self.reading.note(part, f"overlaps {other}")
 
-    def _network(self, part: Part) -> IPNetwork | None:
+    def prefix(self, part: Part) -> IPNetwork | None:
+        """A network of any length, without an address in it. Claims nothing."""
         if (text := self.reading.text(part)) is None:
             return None
         try:
@@ -95,7 +96,11 @@ class Allotment:
             return None
         if parse_address(text.partition("/")[0]) != network.network_address:
             self.reading.note(part, f"{text} is an address in a network; the network is {network}")
-        if network.prefixlen > (longest := _LONGEST[family_of(network)]):
+        return network
+
+    def _network(self, part: Part) -> IPNetwork | None:
+        network = self.prefix(part)
+        if network is not None and network.prefixlen > (longest := _LONGEST[family_of(network)]):
             self.reading.note(part, f"{network} is too small; a /{longest} is the smallest")
         return network
 
@@ -117,6 +122,13 @@ class Allotment:
             return []
         subnet, network = fits[0]
         return self._take(part, address, subnet, network, owners)
+
+    def peer(self, part: Part, networks: Sequence[IPNetwork]) -> IPAddress | None:
+        """The written address of somebody else on one of the networks. Takes nothing."""
+        address, _ = self._address(part)
+        if address is not None and networks and not any(address in network for network in networks):
+            self.reading.note(part, f"{address} lies on none of: {', '.join(map(str, networks))}")
+        return address
 
     def free(self, subnet: Subnet, owner: str) -> list[Attachment]:
         """The last free address of each network of a subnet, taken; none of a network that has no free one."""

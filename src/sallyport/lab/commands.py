@@ -71,8 +71,9 @@ def up(
         export KUBECONFIG=$(sallyport lab up)
         kubectl get nodes
 
-    Shipped topologies: default (3 nodes, both families), seed (6 nodes), ipv4, ipv6, two-nodes. Several labs can be up
-    at once under different names. Exit status: 0 up, 1 it failed to come up, 2 nothing was tried.
+    Shipped topologies: default (3 nodes, both families), seed (6 nodes), ipv4, ipv6, two-nodes, and networks (two
+    external networks with the same addresses, behind BGP routers). Several labs can be up at once under different
+    names. Exit status: 0 up, 1 it failed to come up, 2 nothing was tried.
     """
     from sallyport.lab.topology_file import TopologyError, find, parse
 
@@ -207,9 +208,26 @@ def heal(left: str, right: str, name: Name = "") -> None:
     _ask("heal", [left, right], name)
 
 
-def _ask(action: str, arguments: list[str], name: str) -> None:
-    record = _record(action, name)
-    request = {"do": action, "names": arguments}
+@app.command()
+def stop(
+    router: str,
+    kill: Annotated[bool, typer.Option("--kill", help="Unasked (SIGKILL): its kernel keeps what BGP told it.")] = False,
+    name: Name = "",
+) -> None:
+    """End BGP on a router; its peers' sessions end with it. It still forwards packets by the routes of its kernel."""
+    _ask("stop", [router], name, order="kill" if kill else "")
+
+
+@app.command()
+def start(router: str, name: Name = "") -> None:
+    """Start BGP on a router again; it waits for nodes to peer with it."""
+    _ask("start", [router], name)
+
+
+def _ask(command: str, arguments: list[str], name: str, order: str = "") -> None:
+    """Have the supervisor do what a command says, or an order of another name."""
+    record = _record(command, name)
+    request = {"do": order or command, "names": arguments}
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(60)
@@ -219,7 +237,7 @@ def _ask(action: str, arguments: list[str], name: str) -> None:
                 answer = msgspec.json.decode(file.readline())
     except OSError as error:
         raise _fail(
-            action, f"lab {record.lab} does not answer ({error.strerror}); `sallyport lab down` removes it"
+            command, f"lab {record.lab} does not answer ({error.strerror}); `sallyport lab down` removes it"
         ) from None
     if answer["error"]:
-        raise _fail(action, answer["error"])
+        raise _fail(command, answer["error"])

@@ -74,7 +74,7 @@ class Record:
 
     @property
     def socket(self) -> Path:
-        """Where the supervisor listens for power and cut commands."""
+        """Where the supervisor listens for the commands about a lab."""
         return self.directory / "supervisor.sock"
 
     @property

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from sallyport.lab import names, namespaces
 from sallyport.lab.record import Record
-from sallyport.lab.topology import Machine, NodeMachine, Topology
+from sallyport.lab.router import ESTABLISHED, child, sessions
+from sallyport.lab.topology import Bgp, Machine, NodeMachine, Router, Topology
 from sallyport.lab.topology_file import parse
 
 
@@ -18,7 +19,7 @@ def status_table(record: Record) -> str:
     spaces = set(namespaces.existing(names.prefix(record.lab)))
     table = Table(box=None, pad_edge=False, header_style="")
     for column in ("NAME", "ROLE", "STATE", "ADDRESSES", "PROCESS"):
-        table.add_column(column, no_wrap=column != "ADDRESSES")
+        table.add_column(column, no_wrap=column not in ("ADDRESSES", "PROCESS"))
     for machine in topology.machines():
         up = names.namespace(record.lab, machine.name) in spaces
         table.add_row(
@@ -26,7 +27,7 @@ def status_table(record: Record) -> str:
             _role(topology, machine),
             "on" if up else "off",
             ", ".join(str(item.address) for item in machine.attachments),
-            _process(topology, machine, alive),
+            _process(record, topology, machine, alive),
         )
     pods = sorted(space for space in spaces if space.startswith(names.prefix(record.lab) + "pod."))
     text = io.StringIO()
@@ -46,15 +47,24 @@ def _role(topology: Topology, machine: Machine) -> str:
     return "router" if machine in topology.routers else "outside host"
 
 
-def _process(topology: Topology, machine: Machine, alive: dict[str, int]) -> str:
+def _process(record: Record, topology: Topology, machine: Machine, alive: dict[str, int]) -> str:
     if machine is topology.control:
         wanted = ["apiserver", "controller"]
     elif isinstance(machine, NodeMachine):
         wanted = [f"agent-{machine.name}"]
     elif machine in topology.hosts:
         wanted = [f"host-{machine.name}"]
+    elif isinstance(machine, Router) and machine.bgp is not None:
+        return f"{_running(child(machine.name), alive)}, {_sessions(record, machine.name, machine.bgp)}"
     else:
         return ""
-    return ", ".join(
-        f"{name.split('-')[0]} {alive[name]}" if name in alive else f"{name} not running" for name in wanted
-    )
+    return ", ".join(_running(name, alive) for name in wanted)
+
+
+def _running(name: str, alive: dict[str, int]) -> str:
+    return f"{name.split('-')[0]} {alive[name]}" if name in alive else f"{name} not running"
+
+
+def _sessions(record: Record, router: str, bgp: Bgp) -> str:
+    up = [item for item in sessions(record, router) if item.state == ESTABLISHED]
+    return f"AS {bgp.asn}: " + (", ".join(item.neighbor for item in up) or "no session")

@@ -1,4 +1,4 @@
-"""`python -m sallyport.lab.supervisor DIRECTORY`: builds a lab, runs its processes, and obeys power and cut commands.
+"""`python -m sallyport.lab.supervisor DIRECTORY`: builds a lab, runs its processes, and obeys commands.
 
 It is no part of the product: what it starts on each node is, unchanged, the product's own agent.
 """
@@ -28,6 +28,7 @@ from sallyport.lab.children import Kept
 from sallyport.lab.kubelet import Kubelet
 from sallyport.lab.podnet import PodNetwork
 from sallyport.lab.record import Child, Record, end, started
+from sallyport.lab.router import Routers
 from sallyport.lab.topology import Machine, NodeMachine, Topology
 from sallyport.lab.topology_file import parse
 from sallyport.processes.observe import configure_logging
@@ -41,7 +42,7 @@ POLL = 0.05
 
 
 class Request(msgspec.Struct):
-    """What a `sallyport lab` command asks of the supervisor: `do` is power-off, power-on, cut or heal."""
+    """What a `sallyport lab` command asks of the supervisor: `do` is one of the actions of `_do`."""
 
     do: str
     names: list[str]
@@ -60,6 +61,7 @@ class Supervisor:
         self._record, self._topology = record, topology
         self._agents: dict[str, Kept] = {}
         self._others: list[Kept] = []
+        self._routers = Routers(topology, record)
         self._kubelet: Kubelet | None = None
         self._power = asyncio.Lock()
 
@@ -69,6 +71,7 @@ class Supervisor:
         self._tell(f"{len(list(self._topology.machines()))} machines: namespaces, links and routes")
         machines = [wiring.machine(self._topology, item) for item in self._topology.machines()]
         await asyncio.to_thread(namespaces.build, [wiring.wire(self._topology), *machines])
+        await self._routers.run()
         self._tell("API server")
         await self._start_api()
         async with Client(load(str(self._record.kubeconfig))) as client:
@@ -182,6 +185,9 @@ class Supervisor:
             "power-on": self._power_on,
             "cut": self._cut,
             "heal": self._heal,
+            "stop": self._routers.stop,
+            "kill": self._routers.kill,
+            "start": self._routers.start,
         }
         await actions[request.do](*request.names)
 
@@ -254,11 +260,12 @@ class Supervisor:
         await asyncio.gather(*(kept.stop() for kept in self._agents.values()))
         for kept in reversed(self._others):
             await kept.stop()
+        await self._routers.close()
 
 
 def node_object(node: NodeMachine) -> dict[str, object]:
     """The Node as a kubelet would register it."""
-    addresses = [{"type": "InternalIP", "address": str(item.address)} for item in node.attachments]
+    addresses = [{"type": "InternalIP", "address": str(item.address)} for item in node.home()]
     networks = [str(network) for network in node.pod_networks]
     labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", **node.labels}
     return {

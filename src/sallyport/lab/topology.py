@@ -41,6 +41,30 @@ class Machine:
         """The subnets that it is attached to, in the order of its addresses."""
         return tuple(dict.fromkeys(item.subnet for item in self.attachments))
 
+    def home(self) -> tuple[Attachment, ...]:
+        """Its addresses on the first of its subnets, where its default route leads, too. A node's are those of its
+        Node object: a link to a network of somebody else gives it none."""
+        return tuple(item for item in self.attachments if item.subnet == self.attachments[0].subnet)
+
+
+@dataclass(frozen=True, slots=True)
+class Bgp:
+    """BGP-4 (RFC 4271) on a router: its AS number, the networks that it tells nodes of, and those that it accepts
+    sessions from. `password` is that of TCP MD5 (RFC 2385), "" for none; `bfd`: it answers a node's BFD (RFC 5880)."""
+
+    asn: int
+    announces: tuple[IPNetwork, ...]
+    peers: tuple[IPNetwork, ...]
+    password: str = ""
+    bfd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Router(Machine):
+    """A router between subnets and outside networks. Without `bgp` it has the routes of the topology only."""
+
+    bgp: Bgp | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class NodeMachine(Machine):
@@ -59,7 +83,7 @@ class Topology:
     subnets: tuple[Subnet, ...]
     nodes: tuple[NodeMachine, ...]
     control: Machine
-    routers: tuple[Machine, ...] = ()
+    routers: tuple[Router, ...] = ()
     hosts: tuple[Machine, ...] = ()
     service_networks: tuple[IPNetwork, ...] = ()
 

@@ -4,18 +4,28 @@
     subnets:                   # the underlay: layer-2 segments that nodes stand on
       - name: underlay
         networks: [10.10.0.0/16, "fd10:10::/64"]            # at most one per family
+      - {name: red-link, networks: [172.31.11.0/24]}
     outside:                   # networks beyond a router; two of them may have the same addresses
       - name: internet
         networks: [203.0.113.0/24]
         hosts:
           - {name: server, addresses: [203.0.113.10]}
+      - {name: red, networks: [105.8.10.0/24]}
     routers:                   # each address lies on a subnet or an outside network
       - {name: router, addresses: [10.10.0.1, 203.0.113.1]}
+      - name: red-router
+        addresses: [172.31.11.1, 105.8.10.254]
+        bgp:                   # it runs BGP, for nodes that peer with it
+          asn: 63400
+          announces: [105.8.10.0/24]                        # by default its outside networks
+          peers: [172.31.11.101]                            # by default every address of its subnets of the underlay
+          password: secret                                  # of TCP MD5
+          bfd: true                                         # answers BFD
     nodes:                     # a list of nodes, of groups of nodes (those have a count), or one group without a list
       - name: node-1
         labels: {zone: a}
         annotations: {}
-        addresses: [10.10.0.101]
+        addresses: [10.10.0.101, 172.31.11.101]             # on its first subnet it is a node of the cluster
         podNetworks: [10.244.1.0/24]
       - {name: worker, count: 50, addresses: [10.10.1.1], podNetworks: [10.245.0.0/16]}
     controlPlane:              # its machine is `control`; by default the last free addresses of the first subnet
@@ -27,16 +37,18 @@ from those given, a /24 (IPv4) or /64 (IPv6) per node. Where an address lies on 
 `{address: 105.8.10.254, on: red}` in its place.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from ipaddress import ip_network
 from itertools import combinations, islice
 from pathlib import Path
 
 import yaml
 
 from sallyport.lab.allotment import CONTROL, Allotment
-from sallyport.lab.topology import Attachment, Machine, NodeMachine, Subnet, Topology
+from sallyport.lab.topology import Attachment, Bgp, Machine, NodeMachine, Router, Subnet, Topology
 from sallyport.lab.written import Part, Reading
 from sallyport.model.addresses import family_of, whole
 from sallyport.model.state import AddressRange, Family, IPNetwork
@@ -45,8 +57,13 @@ from sallyport.selectors.kubernetes import key_fault, value_fault
 NODE_LIMIT = 5000
 """Nodes in one group: what Kubernetes is made for (https://kubernetes.io/docs/setup/best-practices/cluster-large/)."""
 
+AS_LIMIT = 2**32 - 2
+"""The last AS number that may be used (RFC 7300)."""
+
 _SHIPPED = "topologies"
 _SUFFIXES = (".yaml", ".yml")
+# The kernel's limit (linux/tcp.h, TCP_MD5SIG_MAXKEYLEN); BIRD's text knows no way to write a quotation mark.
+_PASSWORD = re.compile(r"[!#-~]{1,80}")
 _POD_LENGTH: dict[Family, int] = {4: 24, 6: 64}
 
 
@@ -120,7 +137,7 @@ class _Draft:
         services = self._services(fields.get("serviceNetworks"))
         beyond = [self._outside(part) for part in self.reading.items(fields.get("outside"))]
         routers = [self._router(part) for part in self.reading.items(fields.get("routers"))]
-        hosts = [self._machine(part, (outside.subnet,)) for outside in beyond for part in outside.hosts]
+        hosts = [self._host(part, outside.subnet) for outside in beyond for part in outside.hosts]
         nodes = [node for part in self._groups(fields.get("nodes")) for node in self._nodes(part, underlay)]
         for outside in beyond:
             self._check_outside(outside, routers)
@@ -152,18 +169,49 @@ class _Draft:
         if outside.networks and not any(outside.subnet.name in router.subnets() for router in routers):
             self.reading.note(outside.part, f"no router has an address on {outside.subnet.name}")
 
-    def _router(self, part: Part) -> Machine:
-        router = self._machine(part, self.allotment.subnets)
-        joined = [subnet for subnet in self.allotment.subnets if subnet.name in router.subnets()]
+    def _router(self, part: Part) -> Router:
+        fields = self.reading.fields(part, ("name", "addresses"), ("bgp",))
+        machine = self._machine(part, fields, self.allotment.subnets)
+        joined = [subnet for subnet in self.allotment.subnets if subnet.name in machine.subnets()]
         for one, other in combinations(joined, 2):
             if any(a.version == b.version and a.overlaps(b) for a in one.networks for b in other.networks):
-                reason = f"{router.name} stands on {one.name} and {other.name}, whose networks overlap"
+                reason = f"{machine.name} stands on {one.name} and {other.name}, whose networks overlap"
                 self.reading.note(part, f"{reason}: it could not tell them apart")
-        return router
+        bgp = self._bgp(fields["bgp"], machine, joined) if "bgp" in fields else None
+        return Router(machine.name, machine.attachments, bgp)
 
-    def _machine(self, part: Part, subnets: Sequence[Subnet]) -> Machine:
-        """A router or an outside host."""
-        fields = self.reading.fields(part, ("name", "addresses"))
+    def _bgp(self, part: Part, router: Machine, joined: Iterable[Subnet]) -> Bgp:
+        fields = self.reading.fields(part, ("asn",), ("announces", "peers", "password", "bfd"))
+        asn = self.reading.number(fields.get("asn"), 1, AS_LIMIT)
+        own = {(item.subnet, item.address) for item in router.attachments}
+        held = [(s.outside, n) for s in joined for n in s.networks if any(on == s.name and a in n for on, a in own)]
+        near = tuple(network for outside, network in held if not outside)
+        if held and not near:
+            self.reading.note(
+                part, "needs an address of the router on a subnet of the underlay, for nodes to peer with"
+            )
+        announces = tuple(network for outside, network in held if outside)
+        if "announces" in fields:
+            read = map(self.allotment.prefix, self.reading.items(fields["announces"]))
+            announces = tuple(network for network in read if network is not None)
+        peers = near
+        if "peers" in fields:
+            named = (self.allotment.peer(each, near) for each in self.reading.items(fields["peers"], least=1))
+            peers = tuple(ip_network(address) for address in named if address is not None)
+        password, bfd = self._password(fields.get("password")), self.reading.flag(fields.get("bfd"))
+        return Bgp(asn or 0, announces, peers, password, bfd)
+
+    def _password(self, part: Part | None) -> str:
+        text = self.reading.text(part) or ""
+        if part is not None and not _PASSWORD.fullmatch(text or "-"):
+            self.reading.note(part, "must be at most 80 characters of ASCII that can be seen, and no quotation mark")
+        return text
+
+    def _host(self, part: Part, subnet: Subnet) -> Machine:
+        return self._machine(part, self.reading.fields(part, ("name", "addresses")), (subnet,))
+
+    def _machine(self, part: Part, fields: Mapping[str, Part], subnets: Sequence[Subnet]) -> Machine:
+        """The name and addresses of a router or an outside host."""
         name = self.allotment.label(fields.get("name"))
         self.allotment.machines(fields.get("name", part), [name])
         parts = self.reading.items(fields.get("addresses"), least=1)
@@ -212,7 +260,8 @@ class _Draft:
             for item, network in self.allotment.networks(fields.get("podNetworks"))
         ]
         if rows and pods and all(rows) and all(pods):
-            self._check_families(part, [row[0] for row in rows], [networks[0] for networks in pods])
+            home = Machine(name, tuple(row[0] for row in rows)).home()
+            self._check_families(part, home, [networks[0] for networks in pods])
         return [
             NodeMachine(
                 each,
@@ -237,14 +286,16 @@ class _Draft:
         self.allotment.claim(part, span, f"pod network {network} of {name}")
         return found
 
-    def _check_families(self, part: Part, addresses: Iterable[Attachment], pods: Sequence[IPNetwork]) -> None:
-        """Services of a family need pods of it on every node, and pods of a family an address of their node."""
+    def _check_families(self, part: Part, home: Sequence[Attachment], pods: Sequence[IPNetwork]) -> None:
+        """Services of a family need pods of it on every node, and pods of a family an address of their node, on the
+        subnet where it is a node."""
         pod_families = {family_of(network) for network in pods}
         for family in self.families:
             if family not in pod_families:
                 self.reading.note(part, f"has no IPv{family} pod network, and the cluster has IPv{family} services")
-        for family in sorted(pod_families - {family_of(item.address) for item in addresses}):
-            self.reading.note(part, f"has no IPv{family} address, which its IPv{family} pod network needs")
+        for family in sorted(pod_families - {family_of(item.address) for item in home}):
+            reason = f"has no IPv{family} address on {home[0].subnet}, its first subnet"
+            self.reading.note(part, f"{reason}, which its IPv{family} pod network needs")
 
     def _labels(self, part: Part | None) -> dict[str, str]:
         read = self.reading.texts(part)

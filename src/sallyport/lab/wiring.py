@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from sallyport.lab import names
-from sallyport.lab.topology import Attachment, Machine, NodeMachine, Topology
+from sallyport.lab.topology import Attachment, Machine, NodeMachine, Router, Topology
 from sallyport.model.state import FAMILIES, Family, IPAddress, IPNetwork
 
 POD_BRIDGE = "cni0"
@@ -119,19 +119,20 @@ def _reachable(item: Machine, other: Machine, family: Family) -> Attachment | No
 
 
 def _default_routes(topology: Topology, item: Machine) -> Iterator[str]:
-    if item in topology.routers:
+    if isinstance(item, Router):
         yield from _router_routes(topology, item)
         return
+    home = Machine(item.name, item.home())
     for family in FAMILIES:
-        for router in topology.routers:
-            via = _reachable(item, router, family)
-            if via is not None:
-                yield f"route add default via {via.address}"
-                break
+        via = next((found for router in topology.routers if (found := _reachable(home, router, family))), None)
+        if via is not None:
+            yield f"route add default via {via.address}"
 
 
-def _router_routes(topology: Topology, item: Machine) -> Iterator[str]:
+def _router_routes(topology: Topology, item: Router) -> Iterator[str]:
     """The ways from one router to the subnets that only another one is attached to."""
+    if item.bgp is not None:
+        yield from _next_in_line(topology, item)
     own = [network for subnet in topology.subnets if subnet.name in item.subnets() for network in subnet.networks]
     for subnet in topology.subnets:
         if subnet.name in item.subnets():
@@ -144,6 +145,19 @@ def _router_routes(topology: Topology, item: Machine) -> Iterator[str]:
             via = next((found for router in others if (found := _reachable(item, router, family))), None)
             if via is not None:
                 yield f"route append {network} via {via.address}"
+
+
+def _next_in_line(topology: Topology, item: Router) -> Iterator[str]:
+    """Hosts answer through the first router of their network. Where that one knows no way back, as its BGP has ended,
+    the next one may. They lead down the file only, so that no packet goes in circles."""
+    outside = {subnet.name for subnet in topology.subnets if subnet.outside}
+    side = Machine(item.name, tuple(entry for entry in item.attachments if entry.subnet in outside))
+    later = topology.routers[topology.routers.index(item) + 1 :]
+    for family in FAMILIES:
+        others = (router for router in later if router.bgp is not None)
+        via = next((found for router in others if (found := _reachable(side, router, family))), None)
+        if via is not None:
+            yield f"route add default via {via.address}"
 
 
 def masquerade(topology: Topology) -> str:

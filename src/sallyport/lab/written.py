@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import yaml
 
 _TEXT, _NUMBER, _NULL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:int", "tag:yaml.org,2002:null"
+_FLAG = "tag:yaml.org,2002:bool"
 # An unquoted date is text, as it is for Kubernetes.
 _TEXTS = (_TEXT, "tag:yaml.org,2002:timestamp")
 
@@ -114,6 +115,16 @@ class Reading:
             self.note(part, f"must be a whole number from {low} to {high}")
             return None
         return int(digits)
+
+    def flag(self, part: Part | None) -> bool:
+        """`true` or `false`; absent is false."""
+        if part is None:
+            return False
+        node = part.node
+        if not isinstance(node, yaml.ScalarNode) or node.tag != _FLAG or node.value not in ("true", "false"):
+            self.note(part, "must be true or false")
+            return False
+        return bool(node.value == "true")
 
     def texts(self, part: Part | None) -> dict[str, tuple[Part, str]]:
         """A mapping from text to text, each value with its part."""

@@ -160,7 +160,11 @@ def test_networks_outside_may_have_the_same_addresses_where_routers_keep_them_ap
         ("[10.10.0.101", "[{address: 10.10.0.101}", "15: nodes[0].addresses[0].on: is missing"),
         ("[105.8.10.1]", "[10.10.0.7]", "9: outside[0].hosts[0].addresses[0]: 10.10.0.7 lies on none of: red"),
         (", 105.8.10.254]", "]", "6: outside[0]: no router has an address on red"),
-        (', "fd10:10::101"]', "]", "13: nodes[0]: has no IPv6 address, which its IPv6 pod network needs"),
+        (
+            ', "fd10:10::101"]',
+            "]",
+            "13: nodes[0]: has no IPv6 address on underlay, its first subnet, which its",
+        ),
         (', "fd10:244::/64"]', "]", "13: nodes[0]: has no IPv6 pod network, and the cluster has IPv6 services"),
         ('[10.96.0.0/16, "fd10:96::/112"]', "10.96.0.0/16", "17: serviceNetworks: must be a list"),
         ('[10.96.0.0/16, "fd10:96::/112"]', "[]", "17: serviceNetworks: must have 1 or more items"),
@@ -267,7 +271,7 @@ def test_each_shipped_topology_is_a_lab_of_its_own_name_with_a_server_outside(na
     lab = load(name)
     assert lab.name == name
     assert [node.name for node in lab.nodes] == [f"node-{number}" for number in range(1, len(lab.nodes) + 1)]
-    assert any("network-role" in node.labels for node in lab.nodes)
+    assert any({"network-role", "egress"} & set(node.labels) for node in lab.nodes)
     server = lab.machine("server")
     assert server is not None
     assert addresses(server.attachments) in (
@@ -279,7 +283,7 @@ def test_each_shipped_topology_is_a_lab_of_its_own_name_with_a_server_outside(na
 
 def test_the_shipped_topologies_are_those_that_the_documentation_names() -> None:
     sizes = {name: len(load(name).nodes) for name in shipped()}
-    assert sizes == {"default": 3, "ipv4": 3, "ipv6": 3, "seed": 6, "two-nodes": 2}
+    assert sizes == {"default": 3, "ipv4": 3, "ipv6": 3, "networks": 3, "seed": 6, "two-nodes": 2}
     assert [network.version for network in load("ipv6").service_networks] == [6]
     assert [str(item.attachments[0]) for item in load("seed").nodes[3:5]] == ["10.10.0.104/16", "10.10.0.105/16"]
 
