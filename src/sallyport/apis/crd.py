@@ -16,6 +16,8 @@ from sallyport.apis.resource import Resource
 Schema = dict[str, Any]
 Overlay = Mapping[str, Mapping[str, Any]]
 
+_OPEN = {"x-kubernetes-preserve-unknown-fields": True}
+"""An object of any content, which is stored as it is."""
 _ROOT: Overlay = {
     "apiVersion": {"description": "Group and version of this object's schema."},
     "kind": {"description": "Name of the kind of this object."},
@@ -108,15 +110,22 @@ def _shape(kind: inspect.Type, path: str, version: Version) -> Schema:
     match kind:
         case inspect.StructType(fields=fields):
             return {"type": "object", "properties": _properties(fields, path, version)}
+        case inspect.DictType(value_type=inspect.AnyType()):
+            return {"type": "object", **_OPEN}
         case inspect.DictType():
             return {"type": "object", "additionalProperties": _node(kind.value_type, f"{path}{{}}", version)}
         case inspect.VarTupleType(item_type=item):
             return {"type": "array", "items": _node(item, f"{path}[]", version)}
         case inspect.UnionType(types=types):
-            (item,) = (part for part in types if not isinstance(part, inspect.NoneType))
+            given = [part for part in types if not isinstance(part, inspect.NoneType)]
+            if {type(part) for part in given} == {inspect.IntType, inspect.StrType}:
+                return {"x-kubernetes-int-or-string": True}
+            (item,) = given
             return _shape(item, path, version)
         case inspect.StrType():
             return {"type": "string"}
+        case inspect.BoolType():
+            return {"type": "boolean"}
         case inspect.IntType():
             return {"type": "integer"}
         case _:

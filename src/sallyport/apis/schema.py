@@ -27,6 +27,8 @@ def check(schema: Schema, value: object, path: str = "") -> list[Fault]:
         return []
     if (kind := schema.get("type")) and not _TYPES[kind](value):
         return [Fault(path, f"Invalid value: {_name(value)}: must be of type {kind}")]
+    if schema.get("x-kubernetes-int-or-string") and not (isinstance(value, str) or _TYPES["integer"](value)):
+        return [Fault(path, f"Invalid value: {_name(value)}: must be of type integer or string")]
     found = [Fault(path, reason) for reason in _own_faults(schema, value)]
     if isinstance(value, dict):
         found += _object_faults(schema, value, path)
