@@ -46,7 +46,8 @@ def render(router: Router, bgp: Bgp) -> str:
         lines.append(
             'protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }'
         )
-    lines += ["template bgp node {", f"  local as {bgp.asn};"]
+    # After an error BIRD refuses the peer for a minute and more if it is not told otherwise.
+    lines += ["template bgp node {", f"  local as {bgp.asn};", "  error wait time 1, 1;"]
     if bgp.password:
         lines.append(f'  password "{bgp.password}";')
     if bgp.bfd:
