@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from sallyport.cli import agent, apply, check, controller, plan, trace
+from sallyport.cli import agent, apply, check, controller, gateway, plan, trace
 
 PLUGINS = "sallyport.commands"
 """Entry points of this group are commands too: so `lab`, which stands above this package, is found but not imported."""
@@ -25,6 +25,7 @@ def build() -> typer.Typer:
     app.command("trace", short_help="Tell which way a pod's packet takes, hop by hop.")(trace.trace)
     app.command("controller", short_help="Run the process that decides for the cluster.")(controller.controller)
     app.command("agent", short_help="Run the process that keeps one node's kernel.")(agent.agent)
+    app.command("gateway", short_help="Run the process in an egress gateway's pod.")(gateway.gateway)
     for plugin in sorted(entry_points(group=PLUGINS), key=lambda item: item.name):
         app.add_typer(plugin.load(), name=plugin.name)
     return app

@@ -4,6 +4,8 @@ import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
+from sallyport.drivers.icmp import checksum
+
 _ETH_ARP, _ETH_IPV6 = 0x0806, 0x86DD
 
 
@@ -31,13 +33,6 @@ def advertisement(mac: bytes, address: IPv6Address) -> bytes:
     everyone = IPv6Address("ff02::1").packed
     body = struct.pack("!BBHI", 136, 0, 0, 0x20000000) + address.packed + b"\x02\x01" + mac
     pseudo = address.packed + everyone + struct.pack("!I3xB", len(body), 58)
-    body = body[:2] + struct.pack("!H", _checksum(pseudo + body)) + body[4:]
+    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
     header = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + address.packed + everyone
     return b"\x33\x33\x00\x00\x00\x01" + mac + struct.pack("!H", _ETH_IPV6) + header + body
-
-
-def _checksum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
