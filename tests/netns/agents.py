@@ -40,7 +40,7 @@ def exit_(
         ref=ObjectRef("Egress", name),
         created=CREATED,
         requested=address,
-        pool="pool",
+        pools=("ExternalIPPool/pool",),
         clients=keys,
         bandwidth=bandwidth,
         decided=address,

@@ -31,7 +31,7 @@ def remembered(before: ClusterState, after: ClusterState) -> ClusterState:
     exits = {}
     for name, exit_ in after.exits.items():
         old = before.exits.get(name)
-        if old is not None and old.pool == exit_.pool and exit_.requested is None:
+        if old is not None and old.pools == exit_.pools and exit_.requested is None:
             exit_ = replace(old, clients=exit_.clients)
         exits[name] = exit_
     return replace(after, exits=exits)
@@ -39,11 +39,11 @@ def remembered(before: ClusterState, after: ClusterState) -> ClusterState:
 
 def is_sound(state: ClusterState, plan: ClusterPlan) -> bool:
     """No address of a pool and no id is given twice, and pools give only what is theirs."""
-    pooled = {name: plan.assignments[name].address for name, exit_ in state.exits.items() if exit_.pool}
+    pooled = {name: plan.assignments[name].address for name, exit_ in state.exits.items() if exit_.pools}
     addresses = Counter(address for address in pooled.values() if address is not None)
     ids = Counter(item.id for item in plan.assignments.values() if item.id)
     own = [
-        address in state.pools[state.exits[name].pool or ""] for name, address in pooled.items() if address is not None
+        address in state.pools[state.exits[name].pools[0]] for name, address in pooled.items() if address is not None
     ]
     return all(own) and {*addresses.values(), *ids.values()} <= {1}
 
@@ -89,7 +89,7 @@ def test_an_address_in_effect_is_kept_as_long_as_its_pool_has_it(
     settled = [exit_ for exit_ in state.exits.values() if exit_.settled and _is_in_its_pool(exit_, state)]
     if settled:
         other = data.draw(st.sampled_from(settled))
-        older = an_exit("older", str(other.requested), created="0", pool=other.pool)
+        older = an_exit("older", str(other.requested), created="0", pool=other.pools[0].partition("/")[2])
         state = replace(state, exits={**state.exits, "older": older})
     plan = planned(state)
     assert is_sound(state, plan)
@@ -97,7 +97,7 @@ def test_an_address_in_effect_is_kept_as_long_as_its_pool_has_it(
 
 
 def _is_in_its_pool(exit_: Exit, state: ClusterState) -> bool:
-    pool = state.pools.get(exit_.pool or "")
+    pool = state.pools.get(exit_.pools[0]) if exit_.pools else None
     return pool is not None and exit_.requested is not None and exit_.requested in pool
 
 

@@ -71,7 +71,7 @@ def _claimed(world: Snapshot) -> Snapshot:
     """The first living node in rank has said of each exit that it holds it."""
     exits = {
         name: replace(exit_, holder=next((node for node in exit_.nodes if node in world.up), ""))
-        if exit_.pool is not None
+        if exit_.pools
         else exit_
         for name, exit_ in world.state.exits.items()
     }

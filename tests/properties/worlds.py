@@ -90,7 +90,7 @@ def _told(snapshot: Snapshot) -> str:
     ]
     lines += [f"{pool.ref.name}: {sorted(pool.nodes)}" for pool in state.pools.values()]
     lines += [
-        f"{name}: id {item.id} {item.requested} of {item.pool} at {item.nodes}, {item.holder!r} says it holds it;"
+        f"{name}: id {item.id} {item.requested} of {item.pools} at {item.nodes}, {item.holder!r} says it holds it;"
         f" created {item.created} for {[pod for _, pod in item.clients]}"
         for name, item in state.exits.items()
     ]
@@ -134,7 +134,7 @@ def nodes(draw: st.DrawFn, renumbered: bool) -> dict[str, Node]:
 @st.composite
 def pools(draw: st.DrawFn) -> dict[str, Pool]:
     return {
-        name: a_pool(name, *ranges, nodes=draw(some(NAMES)) or NAMES)
+        f"ExternalIPPool/{name}": a_pool(name, *ranges, nodes=draw(some(NAMES)) or NAMES)
         for name, ranges in POOLS.items()
         if not rarely(draw, 8)
     }

@@ -13,7 +13,7 @@ from typing import Any
 from sallyport.model.kernel import ClientElement, Element
 from sallyport.model.settings import Settings
 
-CLIENT_SETS = re.compile(r"^(clients|governed|free|local_pods)[46]$")
+CLIENT_SETS = re.compile(r"^(clients|governed|free|ordinary|local_pods)[46]$")
 PASSING = re.compile(r"^((unknown|forgotten)[46]|alive)$")
 """Sets whose members packets, the heartbeat, or the forgetting of connections put there for a time. No plan has any."""
 
@@ -59,6 +59,8 @@ def _value(value: Any, rules: Mapping[str, int]) -> str:
     """The plan's way to write a map's value: an id for a jump, `rate/burst` for a limit."""
     if isinstance(value, dict):
         target = str((value.get("jump") or {}).get("target", ""))
+        if not target.startswith("mark_"):
+            return target
         return target.removeprefix("mark_") if rules[target] == 1 else ""
     text = str(value)
     return "/".join(text.split("_")[2:]) if text.startswith("lim_") else text
@@ -89,7 +91,7 @@ class Members:
         gone = {item.key: self.elements[item.key] for item, _ in changes if item.key in self.elements}
         after = {key: item for key, item in self.elements.items() if key not in gone}
         after |= {item.key: item for item in made}
-        used = frozenset(_chain(item) for item in after.values() if _is_jump(item))
+        used = frozenset(_chain(item) for item in after.values() if _is_marking(item))
         table = self._table
         lines = [f"delete element {table} {name} {{ {', '.join(keys)} }}" for name, keys in _by_set(gone.values())]
         lines += [f"delete limit {table} {_limit(item)}" for item in gone.values() if item.set == "limits"]
@@ -101,7 +103,7 @@ class Members:
         """Lines that add elements that are not there, and what they refer to."""
         table, mask = self._table, self.settings.mark_mask
         lines: list[str] = []
-        for chain, number in sorted({(_chain(item), int(item.value)) for item in made if _is_jump(item)}):
+        for chain, number in sorted({(_chain(item), int(item.value)) for item in made if _is_marking(item)}):
             rule = f"meta mark set meta mark & {0xFFFFFFFF ^ mask:#x} | {self.settings.mark(number):#x}"
             lines += [f"add chain {table} {chain}", f"flush chain {table} {chain}", f"add rule {table} {chain} {rule}"]
         for item in made:
@@ -124,8 +126,13 @@ def _is_jump(item: Element) -> bool:
     return item.set.startswith("clients")
 
 
+def _is_marking(item: Element) -> bool:
+    """Whether it jumps to a chain that sets one mark, and not to one that chooses among exits."""
+    return _is_jump(item) and item.value.isdecimal()
+
+
 def _chain(item: Element) -> str:
-    return f"mark_{item.value}"
+    return f"mark_{item.value}" if item.value.isdecimal() else item.value
 
 
 def _limit(item: Element) -> str:
@@ -143,7 +150,13 @@ def _rate(value: str) -> str:
     return f"rate over {rate} bytes/second burst {min(max(0, burst - rate), _LONGEST)} bytes"
 
 
-def _key(item: Element) -> str:
+def _key_text(item: Element) -> str:
+    """The member as nft reads it: names of devices in quotes, since they may hold dots."""
+    if item.set == "externals":
+        return f'"{item.member}"'
+    if item.set == "wires":
+        mark, _, device = item.member.partition(" . ")
+        return f'{mark} . "{device}"'
     return item.member
 
 
@@ -152,10 +165,10 @@ def _written(item: Element) -> str:
         return f"{item.member} : jump {_chain(item)}"
     if item.set == "limits":
         return f'{item.member} : "{_limit(item)}"'
-    return f"{item.member} : {item.value}" if item.value else item.member
+    return f"{item.member} : {item.value}" if item.value else _key_text(item)
 
 
-def _by_set(items: Iterable[Element], text: Callable[[Element], str] = _key) -> list[tuple[str, list[str]]]:
+def _by_set(items: Iterable[Element], text: Callable[[Element], str] = _key_text) -> list[tuple[str, list[str]]]:
     groups: dict[str, list[str]] = {}
     for item in items:
         groups.setdefault(item.set, []).append(text(item))

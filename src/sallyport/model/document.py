@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-from sallyport.model.kernel import Element, KernelObject, Kind
+from sallyport.model.kernel import Chain, Element, KernelObject, Kind
 from sallyport.model.plan import ClusterPlan, Decision, NodePlan
 from sallyport.model.state import Problem
 
@@ -22,8 +22,11 @@ SECTIONS: Mapping[str, Kind] = {
     "fdb": Kind.FDB,
     "next_hops": Kind.NEXT_HOP,
     "routes": Kind.ROUTE,
+    "fibs": Kind.FIB,
     "rules": Kind.RULE,
+    "chains": Kind.CHAIN,
     "peers": Kind.PEER,
+    "sessions": Kind.SESSION,
 }
 """A node plan's sections and the kinds that they hold; elements of sets are in the section `sets`."""
 
@@ -45,11 +48,24 @@ def objects_document(objects: Iterable[KernelObject]) -> dict[str, Any]:
     """Kernel objects by section, whether planned or read back."""
     held = list(objects)
     document: dict[str, Any] = {
-        section: [_fields(item) for item in sorted((i for i in held if i.kind is kind), key=dataclasses.astuple)]
+        section: [_kernel_object(item) for item in sorted((i for i in held if i.kind is kind), key=_order)]
         for section, kind in SECTIONS.items()
     }
     document["sets"] = _sets(item for item in held if isinstance(item, Element))
     return {name: value for name, value in document.items() if value}
+
+
+def _order(item: KernelObject) -> tuple[str, tuple[Any, ...]]:
+    return (type(item).__name__, dataclasses.astuple(item))
+
+
+def _kernel_object(item: KernelObject) -> dict[str, Any]:
+    """Its fields; of a chain what it says besides, since its name alone tells a person nothing."""
+    if isinstance(item, Chain):
+        to = {network: target or "ordinary" for network, target in item.destinations}
+        said = {"to": to, "fresh": list(item.fresh), "kept": list(item.kept)}
+        return _fields(item) | {name: value for name, value in said.items() if value}
+    return _fields(item)
 
 
 def cluster_document(plan: ClusterPlan) -> dict[str, Any]:
@@ -58,6 +74,10 @@ def cluster_document(plan: ClusterPlan) -> dict[str, Any]:
         "assignments": {name: _fields(item) for name, item in sorted(plan.assignments.items())},
         "usage": {name: _fields(item) for name, item in sorted(plan.usage.items())},
         "clients": dict(sorted(plan.clients.items())),
+        "chosen": {
+            _pod(pod): {to: list(keys) for to, keys in sorted(by.items())} for pod, by in sorted(plan.chosen.items())
+        },
+        "watchers": {key: list(nodes) for key, nodes in sorted(plan.watchers.items())},
         "overlaps": [_fields(item) | {"pods": [_pod(pod) for pod in item.pods]} for item in plan.overlaps],
         "problems": [_problem(item) for item in sorted(plan.problems)],
     }

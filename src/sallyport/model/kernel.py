@@ -15,21 +15,25 @@ from sallyport.model.state import Family
 class Kind(IntEnum):
     """Kinds in the order in which they are made; they are removed in the opposite order (make before break).
 
-    Exits come before routes and clients last: a packet is marked only when the whole way behind the mark stands.
+    Exits come after routes and rules: what comes out of the tunnel is let out only when it can go nowhere but by its
+    own way. Clients come last: a packet is marked only when the whole way behind the mark stands.
     """
 
     LINK = 1
     SYSCTL = 2
     SKELETON = 3
-    EXIT_ELEMENT = 4
-    ADDRESS = 5
-    NEIGHBOR = 6
-    FDB = 7
-    NEXT_HOP = 8
-    ROUTE = 9
-    RULE = 10
-    CLIENT_ELEMENT = 11
-    PEER = 12
+    NEIGHBOR = 4
+    FDB = 5
+    NEXT_HOP = 6
+    ROUTE = 7
+    FIB = 8
+    RULE = 9
+    EXIT_ELEMENT = 10
+    ADDRESS = 11
+    CHAIN = 12
+    CLIENT_ELEMENT = 13
+    PEER = 14
+    SESSION = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,8 @@ class Skeleton:
 class Element:
     """A member of a set or map of our inet table; `value` is "" for sets.
 
-    `set` names one of the sets of the skeleton. For `clients4`/`clients6` the value is the egress id as a decimal;
-    the driver writes it as a jump to the chain that sets that mark and keeps those chains.
+    `set` names one of the sets of the skeleton. For `clients4`/`clients6` the value is the egress id as a decimal (the
+    driver writes it as a jump to the chain that sets that mark and keeps those chains) or the name of a `Chain`.
     """
 
     kind: ClassVar[Kind] = Kind.EXIT_ELEMENT
@@ -110,6 +114,31 @@ class ClientElement(Element):
     """An element that starts to steer packets, so it is written last and removed first."""
 
     kind: ClassVar[Kind] = Kind.CLIENT_ELEMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain that chooses among exits, with the leaves that it alone jumps to, as text for `nft -f`.
+
+    The name tells what it says: `way_` and `spread_` chains end with a digest of their text, so that one is never
+    changed, and another takes its place. `rules` is how many it has, its leaves' included. The rest is what the text
+    says. A way: `destinations` are networks, none inside another, each with what decides there: the name of a spread,
+    an egress id in decimal, or "" for the ordinary way. A spread: a connection whose mark is among `kept` stays with
+    it, another one gets one of `fresh` by the hash of its addresses and ports, or nothing when there is none.
+    """
+
+    kind: ClassVar[Kind] = Kind.CHAIN
+    name: str
+    rules: int
+    text: str = field(default="", compare=False)
+    family: Family = field(default=4, compare=False)
+    destinations: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    fresh: tuple[int, ...] = field(default=(), compare=False)
+    kept: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def key(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +218,8 @@ class Route:
 class Rule:
     """A policy rule. A rule's identity is its whole value: the same selector with another table is another rule.
 
-    Either `mark`/`mask`, or `udp_port` (packets of that UDP destination port), selects.
+    One of `mark`/`mask`, `udp_port` (packets of that UDP destination port) and `iif` (what comes in by that device)
+    selects.
     """
 
     kind: ClassVar[Kind] = Kind.RULE
@@ -199,10 +229,86 @@ class Rule:
     mark: int = 0
     mask: int = 0
     udp_port: int = 0
+    iif: str = ""
 
     @property
     def key(self) -> "Rule":
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Fib:
+    """A kernel routing table that BIRD fills with the routes of `networks`, of which the first wins equal prefixes."""
+
+    kind: ClassVar[Kind] = Kind.FIB
+    table: int
+    networks: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return ("fib", self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """A directly connected network by whose device the peers of an external network are reached."""
+
+    kind: ClassVar[Kind] = Kind.FIB
+    network: str
+    destination: str
+    device: str
+    via: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return ("bootstrap", self.network, self.destination)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A host route to an egress IP of this node that BIRD exports to the peers of `network` ("": those of main)."""
+
+    kind: ClassVar[Kind] = Kind.SESSION
+    network: str
+    destination: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return ("announced", self.network, self.destination)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A BGP session as BIRD is to keep it; see `state.Peering` for what the fields mean.
+
+    The password itself is not compared and not printed; its `digest` tells that it changed. `filters` are as in the
+    peering, in BIRD's own language, by direction and family.
+    """
+
+    kind: ClassVar[Kind] = Kind.SESSION
+    name: str
+    network: str
+    address: str
+    asn: int
+    own_asn: int
+    port: int = 179
+    source: str = ""
+    via: str = ""
+    device: str = ""
+    hops: int = 0
+    bfd: bool = False
+    long_lived: bool = False
+    restart_time: int = 0
+    keepalive: int = 0
+    own_asn_in_path: int = 0
+    next_hop: str = "auto"
+    digest: str = ""
+    filters: tuple[tuple[str, Family, str], ...] = ()
+    password: str = field(default="", compare=False, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return ("session", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,5 +342,10 @@ KernelObject = (
     | NextHop
     | Route
     | Rule
+    | Chain
+    | Fib
+    | Bootstrap
+    | Announced
+    | Session
     | Peer
 )

@@ -9,6 +9,7 @@ class Settings:
 
     `mark_mask` selects the bits that hold the egress id; bits 14 and 15 are kube-proxy's, the upper 16 Calico's.
     `connection_label` is the bit of conntrack's 128 label bits that tells of a connection that began with a mark.
+    `network_rule_priority` is that of the rules of exits with external networks (0: as that of the others).
     `dead_after` seconds without renewal by its agent, a node falls silent for the egress IPs it holds.
     """
 
@@ -16,6 +17,7 @@ class Settings:
     vxlan_vni: int = 4097
     vxlan_port: int = 4790
     rule_priority: int = 20000
+    network_rule_priority: int = 0
     route_protocol: int = 83
     table_base: int = 830_000
     next_hop_base: int = 83_000_000

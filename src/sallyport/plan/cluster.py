@@ -20,7 +20,7 @@ def plan_cluster(state: ClusterState, settings: Settings) -> ClusterPlan:
             address=given[name],
             nodes=ranked.get(name, ()),
             holder=exit_.holder,
-            static=exit_.pool is None,
+            static=not exit_.pools,
         )
         for name, exit_ in sorted(state.exits.items())
     }
@@ -45,10 +45,10 @@ def recorded(state: ClusterState) -> dict[str, Assignment]:
     addresses: set[IPAddress] = set()
     made: dict[str, Assignment] = {}
     for exit_ in sorted(state.exits.values(), key=lambda item: (not item.settled, item.age)):
-        static = exit_.pool is None
+        static = not exit_.pools
         current = exit_.id > 0 and exit_.decided == exit_.requested
         known = current and exit_.id not in ids and (static or exit_.requested not in addresses)
-        made[exit_.ref.name] = Assignment(
+        made[exit_.key] = Assignment(
             id=exit_.id if known else 0,
             address=exit_.requested if known else None,
             nodes=exit_.nodes,

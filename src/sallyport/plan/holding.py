@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sallyport.model.plan import Assignment, Liveness, NodeFacts
+from sallyport.model.state import Exit
 
 STANDBYS = 2
 """How many nodes behind the holder watch it, and each other, by BFD."""
@@ -40,4 +41,16 @@ def watched(assignments: Mapping[str, Assignment], node: str) -> frozenset[str]:
         first = assignment.nodes[: STANDBYS + 1]
         if node in first:
             peers.update(first)
+    return frozenset(peers - {node})
+
+
+def watching(exits: Mapping[str, Exit], node: str) -> frozenset[str]:
+    """The nodes that this one keeps a BFD session with for exits that are bound to a node: that node and those whose
+    clients use the exit watch each other."""
+    peers: set[str] = set()
+    for exit_ in exits.values():
+        if exit_.node == node:
+            peers.update(exit_.watchers)
+        elif node in exit_.watchers:
+            peers.add(exit_.node)
     return frozenset(peers - {node})

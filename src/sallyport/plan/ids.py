@@ -19,19 +19,19 @@ def assign_ids(exits: Mapping[str, Exit], highest: int) -> tuple[dict[str, int],
     ordered = sorted(exits.values(), key=lambda item: item.age)
     for exit_ in ordered:
         if 0 < exit_.id <= highest and exit_.id not in used:
-            ids[exit_.ref.name] = exit_.id
-            used[exit_.id] = exit_.ref.name
+            ids[exit_.key] = exit_.id
+            used[exit_.id] = exit_.key
     for exit_ in ordered:
-        if exit_.ref.name in ids:
+        if exit_.key in ids:
             continue
         if len(used) >= highest:
-            ids[exit_.ref.name] = 0
+            ids[exit_.key] = 0
             problems.append(Problem(exit_.ref, "NoMarkLeft", f"all {highest} egress ids of the cluster are in use"))
             continue
-        seed = hashlib.sha256(f"{exit_.ref.uid}/{exit_.ref.name}".encode()).digest()
+        seed = hashlib.sha256(f"{exit_.ref.uid}/{exit_.key}".encode()).digest()
         number = int.from_bytes(seed[:8]) % highest + 1
         while number in used:
             number = number % highest + 1
-        ids[exit_.ref.name] = number
-        used[number] = exit_.ref.name
+        ids[exit_.key] = number
+        used[number] = exit_.key
     return ids, tuple(problems)

@@ -10,25 +10,26 @@ from sallyport.model.kernel import (
     InterfaceAddress,
     KernelObject,
     Peer,
-    Route,
     Rule,
     Sysctl,
 )
-from sallyport.model.plan import Assignment, Decision, NodeFacts, NodePlan
+from sallyport.model.plan import Assignment, NodeFacts, NodePlan
 from sallyport.model.settings import Settings
-from sallyport.model.state import FAMILIES, ClusterState, Family, IPAddress, IPNetwork, Networks
+from sallyport.model.state import FAMILIES, ClusterState, Exit, Family, IPAddress, IPNetwork, Networks, Tuning
 from sallyport.plan import tunnel
-from sallyport.plan.clients import SHARED, Governed, govern
-from sallyport.plan.holding import holds, watched
+from sallyport.plan.clients import Governed, govern
+from sallyport.plan.holding import holds, watched, watching
+from sallyport.plan.networks import networking
 from sallyport.plan.skeleton import skeletons
+from sallyport.plan.steering import MAIN_TABLE, Here, steer
 
-MAIN_TABLE = 254
-LAST_METRIC = 4294967295
-WAY_METRIC = 100
 NEVER_ROUTED: tuple[IPNetwork, ...] = tuple(
     ip_network(text) for text in ("169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "fe80::/10", "ff00::/8")
 )
 """Link-local and multicast destinations do not leave the link, so no exit governs them (RFC 3927, 4291)."""
+
+
+_MS_PER_PEER = 2
 
 
 def plan_node(
@@ -40,13 +41,20 @@ def plan_node(
     if not state.enabled:
         return NodePlan(facts.node)
     state = replace(state, clients={key: item for key, item in state.clients.items() if item.node == facts.node})
-    held = {name: item.address for name, item in sorted(assignments.items()) if item.address and holds(item, facts)}
-    links = tunnel.links(facts, settings)
-    governed = govern(state.exits, assignments, state.clients)
+    settings = tuned(settings, state.tuning)
+    here = located(state, assignments, facts, settings)
+    held, links = here.held, tunnel.links(facts, settings)
+    governed = govern(state.exits, assignments, state.clients, state.policies)
     objects: list[KernelObject] = [*links, *skeletons(settings, links), *_sysctls(facts, links, governed)]
     objects += _membership(state, facts, settings)
-    objects += _exits(state, assignments, held, facts, settings)
-    steering, decisions = _steering(state, assignments, governed, held, facts, settings)
+    objects += _exits(here)
+    objects += networking(here)
+    objects += [
+        Rule(family, settings.rule_priority, MAIN_TABLE, udp_port=settings.vxlan_port)
+        for family in FAMILIES
+        if family in facts.uplinks
+    ]
+    steering, decisions = steer(governed, here)
     objects += steering
     objects += _peers(state, assignments, facts, settings)
     managed = {name: address for name, address in held.items() if not assignments[name].static}
@@ -54,13 +62,30 @@ def plan_node(
         node=facts.node,
         objects=tuple(dict.fromkeys(objects)),
         announcements=tuple(
-            (uplink.device, address)
-            for _, address in sorted(managed.items())
-            if (uplink := facts.uplinks.get(_family(address))) is not None
+            (device, address)
+            for name, address in sorted(managed.items())
+            if (device := _place(state.exits[name], address, facts)) not in ("", "lo")
         ),
         held=held,
         decisions=decisions,
         problems=state.problems,
+    )
+
+
+def located(state: ClusterState, assignments: Mapping[str, Assignment], facts: NodeFacts, settings: Settings) -> Here:
+    """What the plan of a node goes by, and the addresses that it holds by its own lights."""
+    held = {name: item.address for name, item in sorted(assignments.items()) if item.address and holds(item, facts)}
+    return Here(state, assignments, held, facts, settings)
+
+
+def tuned(settings: Settings, tuning: Tuning) -> Settings:
+    """The settings with what an administrator has set for the whole cluster."""
+    return replace(
+        settings,
+        vxlan_port=tuning.vxlan_port or settings.vxlan_port,
+        vxlan_vni=tuning.vxlan_vni or settings.vxlan_vni,
+        rule_priority=tuning.rule_priority or settings.rule_priority,
+        network_rule_priority=tuning.network_rule_priority or settings.network_rule_priority,
     )
 
 
@@ -111,116 +136,49 @@ def _text(network: IPNetwork) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
-def _exits(
-    state: ClusterState,
-    assignments: Mapping[str, Assignment],
-    held: Mapping[str, IPAddress],
-    facts: NodeFacts,
-    settings: Settings,
-) -> list[KernelObject]:
+def _exits(here: Here) -> list[KernelObject]:
+    """What translates and lets out the packets of the exits that are on this node, and puts their addresses on it."""
+    settings, facts = here.settings, here.facts
     made: list[KernelObject] = []
-    for name, address in sorted(held.items()):
-        assignment, family = assignments[name], _family(address)
+    for name, address in sorted(here.held.items()):
+        assignment, family, exit_ = here.assignments[name], _family(address), here.state.exits[name]
         mark = str(settings.mark(assignment.id))
         made.append(Element(f"exits{family}", mark, str(address)))
         made.append(Element(f"marks{family}", mark))
         made.append(Element(f"sources{family}", f"{mark} . {address}"))
-        bandwidth = state.exits[name].bandwidth
-        if bandwidth is not None:
-            made.append(Element("limits", mark, f"{bandwidth.rate}/{bandwidth.burst}"))
-        uplink = facts.uplinks.get(family)
+        if exit_.bandwidth is not None:
+            made.append(Element("limits", mark, f"{exit_.bandwidth.rate}/{exit_.bandwidth.burst}"))
+        device = _place(exit_, address, facts)
         put_by_others = address in facts.addresses and address not in facts.held
-        if not assignment.static and not put_by_others and uplink is not None:
+        if not assignment.static and not put_by_others and device:
             made.append(Element(f"held{family}", str(address)))
-            made.append(InterfaceAddress(uplink.device, str(address)))
+            made.append(InterfaceAddress(device, str(address)))
     return made
 
 
-def _steering(
-    state: ClusterState,
-    assignments: Mapping[str, Assignment],
-    governed: list[Governed],
-    held: Mapping[str, IPAddress],
-    facts: NodeFacts,
-    settings: Settings,
-) -> tuple[list[KernelObject], tuple[Decision, ...]]:
-    made: list[KernelObject] = [
-        Rule(family, settings.rule_priority, MAIN_TABLE, udp_port=settings.vxlan_port)
-        for family in FAMILIES
-        if family in facts.uplinks
-    ]
-    decisions: list[Decision] = []
-    seen = set()
-    for item in governed:
-        assignment = assignments[item.exit]
-        objects, exit_id, where, reason = _towards(item, assignment, held, state, facts, settings)
-        made += objects
-        made.append(ClientElement(f"clients{item.family}", str(item.address), str(exit_id)))
-        made.append(ClientElement(f"governed{item.family}", str(item.address)))
-        decisions.append(Decision(item.client.key, item.family, item.exit, where, reason))
-        seen.add(item.address)
-    steered = {decision.pod for decision in decisions}
-    for key in sorted(state.clients.keys() - steered):
-        for address in state.clients[key].addresses:
-            if address in seen:
-                decisions.append(Decision(key, _family(address), "", "blocked", SHARED))
-            else:
-                made.append(ClientElement(f"free{address.version}", str(address)))
-                decisions.append(Decision(key, _family(address), "", "free"))
-    return made, tuple(decisions)
-
-
-def _towards(
-    item: Governed,
-    assignment: Assignment,
-    held: Mapping[str, IPAddress],
-    state: ClusterState,
-    facts: NodeFacts,
-    settings: Settings,
-) -> tuple[list[KernelObject], int, str, str]:
-    """The table that a client's mark leads to, its egress id, where it goes (`local`, `remote`, `blocked`) and why."""
-    family, blocked = item.family, item.blocked
-    outer: IPAddress | None = None
-    local = item.exit in held and not blocked
-    if not blocked and not local:
-        if not assignment.holder or assignment.address is None or not assignment.id:
-            blocked = "no node holds its egress IP"
-        elif (outer := tunnel.endpoint(assignment.address, state.nodes.get(assignment.holder), facts)) is None:
-            blocked = f"node {assignment.holder}, which holds its egress IP, cannot be reached from here"
-    exit_id = settings.nowhere_id if blocked else assignment.id
-    table = settings.table(exit_id)
-    made: list[KernelObject] = [
-        Route(family, table, _everything(family), LAST_METRIC, "unreachable"),
-        Rule(family, settings.rule_priority + 1, table, mark=settings.mark(exit_id), mask=settings.mark_mask),
-    ]
-    if local:
-        made.append(Route(family, table, _everything(family), WAY_METRIC, "throw"))
-        return made, exit_id, "local", ""
-    if outer is None or blocked:
-        return made, exit_id, "blocked", blocked
-    next_hop = settings.next_hop_base + exit_id
-    way = tunnel.way(outer, next_hop, settings)
-    made += [way.next_hop, way.neighbor, way.fdb]
-    made.append(Route(family, table, _everything(family), WAY_METRIC, "unicast", next_hop))
-    return made, exit_id, "remote", ""
-
-
-def _everything(family: Family) -> str:
-    return "0.0.0.0/0" if family == 4 else "::/0"
+def _place(exit_: Exit, address: IPAddress, facts: NodeFacts) -> str:
+    """The device that an egress IP is put on, "" for none: the uplink. One that is bound to this node and lies on no
+    subnet of the uplink is reached by routes alone, and is on the loopback."""
+    uplink = facts.uplinks.get(_family(address))
+    if exit_.node and not (uplink and any(address in subnet for subnet in uplink.subnets)):
+        return "lo"
+    return uplink.device if uplink else ""
 
 
 def _peers(
     state: ClusterState, assignments: Mapping[str, Assignment], facts: NodeFacts, settings: Settings
 ) -> list[KernelObject]:
+    """BFD sessions. A node that many others watch sends to each of them more rarely, so that it never sends more than
+    some hundreds of packets a second; the two ends of a session keep to the slower one (RFC 5880, section 6.8.2)."""
     made: list[KernelObject] = []
-    for name in sorted(watched(assignments, facts.node)):
+    names = sorted(watched(assignments, facts.node) | watching(state.exits, facts.node))
+    interval = max(settings.interval_ms, len(names) * _MS_PER_PEER)
+    for name in names:
         node = state.nodes.get(name)
         for family in FAMILIES:
             address = node.address(family) if node else None
             if address is not None and family in facts.uplinks:
                 uplink = facts.uplinks[family]
-                made.append(
-                    Peer(str(address), str(uplink.address), uplink.device, settings.interval_ms, settings.multiplier)
-                )
+                made.append(Peer(str(address), str(uplink.address), uplink.device, interval, settings.multiplier))
                 break
     return made

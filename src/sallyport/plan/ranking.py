@@ -24,17 +24,20 @@ def rank(
     nodes: Mapping[str, Node],
     default_limit: int,
 ) -> tuple[dict[str, tuple[str, ...]], tuple[Problem, ...]]:
-    """Ordered nodes per pooled exit, the older exits placed first; a node at its limit is passed over, as is one that
-    has no address of the egress IP's family: it has no link to announce it on."""
+    """Ordered nodes per pooled exit, or the one that it is bound to. The older exits are placed first; a node at its
+    limit is passed over, as is one that has no address of the egress IP's family: it has no link to announce it on."""
     placed: dict[str, int] = {}
     ranked: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
     for exit_ in sorted(exits.values(), key=lambda item: item.age):
-        name = exit_.ref.name
+        name = exit_.key
         address = given.get(name)
-        if exit_.pool is None or address is None:
+        if exit_.node:
+            ranked[name] = (exit_.node,)
             continue
-        pool, family = pools[exit_.pool], family_of(address)
+        if not exit_.pools or address is None:
+            continue
+        pool, family = pools[exit_.pools[0]], family_of(address)
         living = [nodes[node] for node in pool.nodes if node in nodes and nodes[node].alive]
         fitting = [node for node in living if node.address(family) is not None]
         room = [node.name for node in fitting if placed.get(node.name, 0) < _limit(node, default_limit)]

@@ -16,6 +16,7 @@ _FAMILY_SETS = """
   set local_pods{f} {{ type {type}; flags interval; }}
   set governed{f} {{ type {type}; }}
   set free{f} {{ type {type}; }}
+  set ordinary{f} {{ type {type} . {type}; flags interval; }}
   set held{f} {{ type {type}; }}
   set marks{f} {{ type mark; }}
   set forgotten{f} {{ type {type}; flags timeout; }}
@@ -28,6 +29,9 @@ _FAMILY_SETS = """
 _INET = """table inet {table} {{
 {sets}
   set alive {{ type inet_service; flags timeout; }}
+  set networked {{ type mark; }}
+  set wires {{ type mark . ifname; }}
+  set externals {{ type ifname; }}
   map limits {{ type mark : limit; }}
 
   # After the destination NAT of services (-100), so that what a service leads to is judged, not the service.
@@ -35,6 +39,9 @@ _INET = """table inet {table} {{
   chain steer {{
     type filter hook prerouting priority -90; policy accept;
     iifname {devices} return comment "{digest}"
+    # When the way back of a reply from an external network is checked (src_valid_mark), it is looked for in that
+    # network's table. The mark is there for that check only.
+    meta nfproto ipv4 iifname @externals ct direction reply ct label {label} meta mark set ct mark & {mask:#x}
     ct direction original {abroad} ip daddr != @nodes4 ip daddr != @excluded4 ip saddr vmap @clients4
     ct direction original {abroad} ip6 daddr != @nodes6 ip6 daddr != @excluded6 ip6 saddr vmap @clients6
   }}
@@ -45,6 +52,7 @@ _INET = """table inet {table} {{
     iifname {devices} oifname {devices} counter drop
     # Only nodes speak into the tunnel, and they do not forward it: masqueraded, a pod's would pass for its node's.
     udp dport {port} counter drop
+    iifname @externals ct direction reply meta mark set meta mark & {unmask:#x}
     meta mark & {mask:#x} != 0 goto marked
     # Where conntrack has lost a connection, what the other side sends into it would pass for the beginning of a new one
     # in which the pod only replies: unsteered, and with its own address.
@@ -59,6 +67,8 @@ _INET = """table inet {table} {{
   }}
   chain marked {{
     oifname {devices} return
+    # An exit to external networks leaves by their wires and no other, whatever has become of its rule and its table.
+    meta mark & {mask:#x} @networked meta mark & {mask:#x} . oifname != @wires counter drop
     limit name meta mark & {mask:#x} map @limits counter drop
     meta nfproto ipv4 meta mark & {mask:#x} @marks4 return
     meta nfproto ipv6 meta mark & {mask:#x} @marks6 return
@@ -89,6 +99,7 @@ _INET = """table inet {table} {{
   chain exit {{
     type nat hook postrouting priority 95; policy accept;
     meta mark & {mask:#x} != 0 ct label set {label}
+    meta mark & {mask:#x} @networked ct mark set meta mark & {mask:#x}
     oifname {devices} snat ip to ip saddr
     oifname {devices} snat ip6 to ip6 saddr
     fib saddr type local return
@@ -128,6 +139,7 @@ _UNMARKED = """
   chain unmarked{f} {{
     {ip} daddr @nodes{f} return
     {ip} daddr @excluded{f} return
+    {ip} saddr . {ip} daddr @ordinary{f} return
     {ip} saddr @governed{f} counter drop
     {ip} saddr @free{f} return
     {ip} saddr @local_pods{f} add @unknown{f} {{ {ip} saddr }} counter drop
@@ -170,6 +182,7 @@ def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]
         "unmarked": "".join(_UNMARKED.format(f=f, ip="ip" if f == 4 else "ip6") for f in (4, 6)),
         "devices": f'"{settings.device_prefix}*"',
         "mask": settings.mark_mask,
+        "unmask": 0xFFFFFFFF ^ settings.mark_mask,
         "port": settings.vxlan_port,
         "abroad": _ABROAD,
         "label": settings.connection_label,

@@ -139,7 +139,7 @@ class Controller:
         return not holder_alive if static else not ranked
 
     def _pool_writes(self, pool: ExternalIPPool, plan: ClusterPlan) -> Iterable[Coroutine[Any, Any, object]]:
-        usage = plan.usage.get(pool.metadata.name)
+        usage = plan.usage.get(f"ExternalIPPool/{pool.metadata.name}")
         if usage is None:
             return
         status = ExternalIPPoolStatus(usage=IPPoolUsage(total=usage.total, used=usage.used))

@@ -91,7 +91,7 @@ def test_a_range_has_so_many_addresses_and_gives_the_lowest_first(text: str, tot
     cluster.pool("p", text)
     cluster.egress("e", externalIPPool="p")
     cluster.settle()
-    assert (cluster.plan.usage["p"].total, cluster.holder("e")[1]) == (total, first)
+    assert (cluster.plan.usage["ExternalIPPool/p"].total, cluster.holder("e")[1]) == (total, first)
 
 
 def test_a_pool_of_both_families_gives_from_its_first_range_with_room() -> None:
@@ -145,10 +145,10 @@ def test_usage_counts_what_is_handed_out_and_is_never_negative() -> None:
     cluster.pool("single", "10.0.1.1/32")
     cluster.egress("e", externalIPPool="p")
     cluster.settle()
-    assert (cluster.plan.usage["p"].used, cluster.plan.usage["single"].total) == (1, 0)
+    assert (cluster.plan.usage["ExternalIPPool/p"].used, cluster.plan.usage["ExternalIPPool/single"].total) == (1, 0)
     del cluster.egresses["e"]
     cluster.settle()
-    assert cluster.plan.usage["p"].used == 0
+    assert cluster.plan.usage["ExternalIPPool/p"].used == 0
 
 
 def test_a_node_selector_is_required_and_an_empty_one_is_every_node() -> None:

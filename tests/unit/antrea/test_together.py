@@ -114,7 +114,7 @@ def test_pool_and_address_may_change_together() -> None:
     cluster.egress("e", externalIPPool="q", egressIP="10.0.0.40")
     cluster.settle()
     assert cluster.way("web") == "10.0.0.40"
-    assert (cluster.plan.usage["p"].used, cluster.plan.usage["q"].used) == (0, 1)
+    assert (cluster.plan.usage["ExternalIPPool/p"].used, cluster.plan.usage["ExternalIPPool/q"].used) == (0, 1)
 
 
 def test_a_cleared_address_is_chosen_anew_from_the_lowest() -> None:
@@ -135,7 +135,7 @@ def test_an_egress_that_leaves_its_pool_is_static_and_drops_until_a_node_has_its
     cluster.settle()
     cluster.egress("e", egressIP="10.0.0.9")
     cluster.settle()
-    assert cluster.plan.usage["p"].used == 0
+    assert cluster.plan.usage["ExternalIPPool/p"].used == 0
     assert cluster.conditions("e") == {"IPAssigned": ("False", "IPNotFound")}
     assert (cluster.holder("e"), cluster.way("web")) == (("", ""), DROPPED)
     cluster.put("10.0.0.9", "node-2")

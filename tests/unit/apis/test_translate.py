@@ -112,8 +112,8 @@ def test_bandwidth_is_read_as_quantities_and_a_bad_one_is_reported() -> None:
 
 def test_networks_reserve_their_first_and_in_ipv4_their_last_address_and_ranges_nothing() -> None:
     sizes = {
-        name: sum(map(len, item.ranges))
-        for name, item in state_of(
+        item.ref.name: sum(map(len, item.ranges))
+        for item in state_of(
             pools=(
                 pool("a", {"cidr": "10.0.0.0/30"}),
                 pool("b", {"cidr": "fd00::/124"}),
@@ -122,7 +122,7 @@ def test_networks_reserve_their_first_and_in_ipv4_their_last_address_and_ranges_
                 pool("e", {"cidr": "10.0.3.0/31"}),
                 pool("f", {"cidr": "fd01::/64"}),
             )
-        ).pools.items()
+        ).pools.values()
     }
     assert sizes == {"a": 2, "b": 15, "c": 2, "d": 0, "e": 0, "f": 65536}
 
@@ -133,7 +133,7 @@ def test_what_overlaps_an_older_pool_is_never_handed_out() -> None:
         "a", {"start": "10.0.0.200", "end": "10.0.1.1"}, {"cidr": "10.0.2.0/24"}, created="2026-01-02T00:00:00Z"
     )
     state = state_of(pools=(young, old))
-    assert [str(part.first) for part in state.pools["a"].ranges] == ["10.0.2.1"]
+    assert [str(part.first) for part in state.pools["ExternalIPPool/a"].ranges] == ["10.0.2.1"]
     (problem,) = state.problems
     assert (problem.ref.name, problem.reason, problem.field) == ("a", "OverlappingRanges", "spec.ipRanges[0]")
 
@@ -142,8 +142,8 @@ def test_an_invalid_range_costs_only_itself_and_a_tagged_subnet_hands_out_nothin
     broken = pool("broken", {"start": "10.0.0.9", "end": "10.0.0.1"}, {"cidr": "10.0.1.0/24"})
     tagged = pool("tagged", {"cidr": "10.9.0.0/24"}, subnetInfo={"gateway": "10.9.0.1", "prefixLength": 24, "vlan": 5})
     state = state_of(pools=(broken, tagged))
-    assert len(state.pools["broken"].ranges) == 1
-    assert state.pools["tagged"].ranges == ()
+    assert len(state.pools["ExternalIPPool/broken"].ranges) == 1
+    assert state.pools["ExternalIPPool/tagged"].ranges == ()
     assert {problem.ref.name for problem in state.problems} == {"broken", "tagged"}
 
 
@@ -163,7 +163,7 @@ def test_nodes_have_addresses_networks_and_limits_and_windows_ones_hold_nothing(
     state = state_of(nodes=nodes, pools=(pool("p"),))
     assert state.nodes["node-1"].addresses == (ip_address("10.0.0.1"), ip_address("fd00::1"))
     assert (state.nodes["node-1"].limit, state.nodes["node-2"].limit) == (0, None)
-    assert state.pools["p"].nodes == {"node-1", "node-2"}
+    assert state.pools["ExternalIPPool/p"].nodes == {"node-1", "node-2"}
     assert state.networks.pods == (ip_network("10.244.1.0/24"), ip_network("fd00:1::/64"))
     assert [(problem.ref.name, problem.reason) for problem in state.problems] == [("node-2", "InvalidAnnotation")]
 

@@ -30,7 +30,8 @@ def an_exit(
     ref = ObjectRef("Egress", name, uid=f"uid-{name}")
     requested = ip_address(address) if address else None
     fields = {"decided": requested if fields.get("id") else None, **fields}
-    return Exit(ref, created, requested, pool, tuple(("prod", pod) for pod in pods), **fields)
+    pools = (f"ExternalIPPool/{pool}",) if pool else ()
+    return Exit(ref, created, requested, pools, tuple(("prod", pod) for pod in pods), **fields)
 
 
 def a_pool(name: str, *ranges: str, nodes: Iterable[str] = ("node-1", "node-2", "node-3")) -> Pool:
@@ -67,7 +68,7 @@ def a_state(
     networks = Networks(pods=tuple(sorted({net for node in nodes.values() for net in node.pod_networks}, key=str)))
     return ClusterState(
         nodes=nodes,
-        pools={item.ref.name: item for item in pools},
+        pools={item.key: item for item in pools},
         exits={item.ref.name: item for item in exits},
         clients={item.key: item for item in clients},
         **{"networks": networks, **fields},

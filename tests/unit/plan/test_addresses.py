@@ -29,7 +29,7 @@ def refused(exits: Iterable[Exit], *pools: Pool) -> dict[str, str]:
 
 
 def _by_name(exits: Iterable[Exit], pools: Iterable[Pool]) -> tuple[dict[str, Exit], dict[str, Pool]]:
-    return {item.ref.name: item for item in exits}, {item.ref.name: item for item in pools}
+    return {item.ref.name: item for item in exits}, {item.key: item for item in pools}
 
 
 POOL = a_pool("pool", "10.0.0.50-10.0.0.51", "10.0.0.60-10.0.0.61")
@@ -124,4 +124,7 @@ def test_a_pool_of_both_families_gives_the_second_when_the_first_is_used_up() ->
 def test_usage_counts_what_is_given_out_of_a_pool(count: int) -> None:
     exits, pools = _by_name([an_exit(f"e{n}", created=str(n)) for n in range(count)], [POOL, a_pool("empty")])
     addresses, _ = allocate(exits, pools)
-    assert usage(pools, exits, addresses) == {"pool": Usage(total=4, used=min(count, 4)), "empty": Usage(0, 0)}
+    assert usage(pools, exits, addresses) == {
+        "ExternalIPPool/pool": Usage(total=4, used=min(count, 4)),
+        "ExternalIPPool/empty": Usage(0, 0),
+    }

@@ -38,7 +38,7 @@ def test_every_exit_gets_an_address_an_id_and_its_nodes() -> None:
     assert [str(item.address) for item in plan.assignments.values()] == ["10.0.0.51", "10.0.0.50"]
     assert list(plan.assignments) == ["db", "web"]
     assert all(item.id and sorted(item.nodes) == ["node-1", "node-2", "node-3"] for item in plan.assignments.values())
-    assert plan.usage["pool"].used == 2
+    assert plan.usage["ExternalIPPool/pool"].used == 2
     assert plan.clients == {"db": 1, "web": 1}
     assert [(item.winner, item.loser) for item in plan.overlaps] == [("web", "db")]
     assert plan.problems == ()
@@ -53,7 +53,7 @@ def test_what_the_plan_wrote_down_is_planned_again_the_same() -> None:
 
 def test_problems_are_told_once_each_and_in_order() -> None:
     said = Problem(ObjectRef("Egress", "web"), "InvalidSpec", "said before")
-    state = replace(STATE, pools={"pool": a_pool("pool", "10.0.0.50", nodes=())}, problems=(said, said))
+    state = replace(STATE, pools={"ExternalIPPool/pool": a_pool("pool", "10.0.0.50", nodes=())}, problems=(said, said))
     found = [(item.ref.name, item.reason) for item in plan_cluster(state, SETTINGS).problems]
     assert found == [("db", "AllocationError"), ("web", "InvalidSpec"), ("web", "AssignmentError")]
 

@@ -26,7 +26,7 @@ def ranked(
     ranks, problems = rank(
         {item.ref.name: item for item in exits},
         {item.ref.name: item.requested for item in exits},
-        {"pool": replace(POOL, nodes=frozenset(selected))},
+        {POOL.key: replace(POOL, nodes=frozenset(selected))},
         nodes,
         limit,
     )
@@ -42,7 +42,7 @@ def why(nodes: Iterable[Node], selected: Iterable[str] = NODES, address: str = "
     """What is said of one exit that nobody can hold."""
     pool = replace(POOL, nodes=frozenset(selected))
     ranks, problems = rank(
-        {"e": an_exit("e")}, {"e": ip_address(address)}, {"pool": pool}, {item.name: item for item in nodes}, 2
+        {"e": an_exit("e")}, {"e": ip_address(address)}, {"ExternalIPPool/pool": pool}, {item.name: item for item in nodes}, 2
     )
     assert ranks == {"e": ()}
     assert [item.reason for item in problems] == ["AssignmentError"]

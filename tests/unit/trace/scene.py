@@ -44,9 +44,14 @@ STATE = ClusterState(
     nodes=NODES,
     exits={
         "pooled": Exit(
-            ObjectRef("Egress", "pooled"), "1", EGRESS_IP, "pool", (("prod", "near"), ("prod", "web")), Bandwidth(8, 8)
+            ObjectRef("Egress", "pooled"),
+            "1",
+            EGRESS_IP,
+            ("ExternalIPPool/pool",),
+            (("prod", "near"), ("prod", "web")),
+            Bandwidth(8, 8),
         ),
-        "static": Exit(ObjectRef("Egress", "static"), "2", STATIC_IP, None, (("prod", "six"),)),
+        "static": Exit(ObjectRef("Egress", "static"), "2", STATIC_IP, (), (("prod", "six"),)),
     },
     clients=CLIENTS,
     networks=Networks(

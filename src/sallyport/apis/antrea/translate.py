@@ -38,7 +38,7 @@ def translate(objects: Objects) -> ClusterState:
     clients = {client.key: client for pod in _decidable(objects) if (client := _client(pod, found)) is not None}
     services = [parse_network(text) for text in objects.service_networks]
     exits = _exits(objects, clients.keys(), found)
-    in_use = {item.requested for item in exits.values() if item.pool and item.id and item.requested}
+    in_use = {item.requested for item in exits.values() if item.pools and item.id and item.requested}
     pools = _pools(objects.pools, objects.nodes, found)
     return ClusterState(
         nodes=nodes,
@@ -153,7 +153,8 @@ def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: lis
         ]
         if pool.spec.subnet_info is not None:
             ranges = _in_subnet(ref, ranges, pool.spec.subnet_info, problems)
-        translated[pool.metadata.name] = model.Pool(ref, tuple(ranges), index.matching(pool.spec.node_selector))
+        made = model.Pool(ref, tuple(ranges), index.matching(pool.spec.node_selector))
+        translated[made.key] = made
     return translated
 
 
@@ -281,7 +282,7 @@ def _exit(egress: Egress, clients: tuple[model.PodKey, ...], problems: list[Prob
         ref=ref,
         created=egress.metadata.creation_timestamp or "",
         requested=requested[0] if requested else None,
-        pool=spec.external_ip_pool or None,
+        pools=(str(ObjectRef("ExternalIPPool", spec.external_ip_pool)),) if spec.external_ip_pool else (),
         clients=clients,
         bandwidth=_bandwidth(egress, ref, problems),
         allocated=bool(spec.egress_ip) and egress.metadata.annotations.get(ALLOCATED_ANNOTATION) == spec.egress_ip,
