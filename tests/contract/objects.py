@@ -19,6 +19,7 @@ from sallyport.model.kernel import (
     Sysctl,
 )
 from sallyport.model.settings import Settings
+from sallyport.plan.chains import spread, way
 from sallyport.plan.skeleton import skeletons
 from sallyport.reconcile.diff import Delta, diff
 from sallyport.reconcile.sequence import sequence
@@ -30,6 +31,16 @@ INTERVALS = {
     6: ["fd00:244::/32", "fd00:245::/32", "2001:db8:1::1", "2001:db8:1::2", "fe80::/10", "ff00::/8"],
 }
 """Networks that lie side by side, single addresses side by side, and the last address of a family."""
+
+SPREADS = (
+    spread(4, [5, 6, 7], [5, 6, 7, 8], SETTINGS),
+    spread(4, [], [8], SETTINGS),
+    spread(6, [9], [9], SETTINGS),
+)
+WAYS = (
+    way(4, [("0.0.0.0/1", SPREADS[0].name), ("128.0.0.0/2", ""), ("192.0.2.1/32", "12")], SETTINGS),
+    way(6, [("2001:db8::/32", ""), ("2001:db9::/32", SPREADS[2].name)], SETTINGS),
+)
 
 RICH: tuple[KernelObject, ...] = (
     *LINKS,
@@ -53,6 +64,15 @@ RICH: tuple[KernelObject, ...] = (
     Element("limits", "4", "400000000000/400000000000"),
     *(Element("held4", f"192.0.2.{n}") for n in (101, 102)),
     Element("held6", "2001:db8::103"),
+    *(Element("networked", mark) for mark in ("1", "3")),
+    *(Element("wires", f"1 . {device}") for device in ("eth0", "ens20.100")),
+    *(Element("externals", device) for device in ("eth0", "ens20.100")),
+    *(ClientElement("ordinary4", f"10.244.1.{n} . {net}") for n in (2, 3) for net in ("10.0.0.0/8", "203.0.113.9")),
+    ClientElement("ordinary6", "fd00:244:1::2 . 2001:db8::/32"),
+    *SPREADS,
+    *WAYS,
+    *(ClientElement("clients4", f"10.244.1.{90 + n}", item.name) for n, item in enumerate((*SPREADS[:2], WAYS[0]))),
+    ClientElement("clients6", "fd00:244:1::90", WAYS[1].name),
     *(InterfaceAddress("eth0", f"192.0.2.{n}") for n in (101, 102)),
     InterfaceAddress("eth0", "2001:db8::103"),
     Neighbor("sp-vx4", "192.0.2.150", "02:00:00:00:00:01"),

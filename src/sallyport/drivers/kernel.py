@@ -59,6 +59,8 @@ class Kernel:
                 return self.tables.load(upserts) + self.tables.drop(deletes)
             case Kind.EXIT_ELEMENT | Kind.CLIENT_ELEMENT:
                 return self.tables.change(upserts, deletes)
+            case Kind.CHAIN:
+                return self.tables.change_chains(upserts, deletes)
             case Kind.ADDRESS:
                 return links.write_addresses(upserts, deletes)
             case Kind.NEIGHBOR:

@@ -9,13 +9,18 @@ import msgspec
 
 from sallyport.drivers.command import DriverError, run
 from sallyport.drivers.members import CLIENT_SETS, Change, Listing, Members, elements
-from sallyport.model.kernel import Element, KernelObject, Kind, Skeleton
+from sallyport.model.kernel import Chain, Element, KernelObject, Kind, Skeleton
 from sallyport.model.settings import Settings
 from sallyport.model.state import IPAddress
 
 __all__ = ["CLIENT_SETS", "Tables"]
 
 _FAMILIES: tuple[Literal["inet"], Literal["netdev"]] = ("inet", "netdev")
+_CHOOSING = re.compile(r"(?:way|spread)_[0-9a-f]{12}")
+"""Names of chains that choose among exits begin with this, and their leaves' go on after it."""
+_MADE = re.compile(r"mark_|(?:way|spread)_[0-9a-f]{12}")
+"""Chains that come and go with elements; the others are the skeleton's."""
+_BLOCK = re.compile(r"^\tchain (?:way|spread)_\w+ \{\n.*?^\t\}\n", re.MULTILINE | re.DOTALL)
 _DECLARED = re.compile(r"^ *(?:set|map) (\w+) \{", re.MULTILINE)
 
 
@@ -31,6 +36,7 @@ class Tables:
         found: dict[Kind, dict[object, KernelObject]] = {
             Kind.SKELETON: {},
             Kind.EXIT_ELEMENT: {},
+            Kind.CHAIN: {},
             Kind.CLIENT_ELEMENT: {},
         }
         for family in _FAMILIES:
@@ -41,6 +47,8 @@ class Tables:
             found[Kind.SKELETON][skeleton.key] = skeleton
             for element in elements(listing):
                 found[element.kind][element.key] = element
+            for chain in _choosing(listing):
+                found[Kind.CHAIN][chain.key] = chain
         return found
 
     def _list(self, family: str) -> Listing | None:
@@ -69,9 +77,36 @@ class Tables:
             lines = [f"delete table {skeleton.family} {skeleton.name}"] if old is not None else []
             lines.append(skeleton.text)
             if old is not None and skeleton.family == "inet":
+                lines += self._chains()
                 lines += self._carried(old, frozenset(_DECLARED.findall(skeleton.text)))
             if message := _submit(lines):
                 failures.append(f"nft table {skeleton.family} {skeleton.name}: {message}")
+        return failures
+
+    def _chains(self) -> list[str]:
+        """The chains that choose among exits, as text that makes them anew: nft reads what it prints. Spreads come
+        first, since ways jump to them."""
+        printed = run(["nft", "list", "table", "inet", self._name]).stdout
+        blocks = sorted(_BLOCK.findall(printed), key=lambda block: "chain way_" in block)
+        return [f"table inet {self._name} {{\n{block}}}" for block in blocks]
+
+    def change_chains(self, upserts: Sequence[Chain], deletes: Sequence[Chain]) -> list[str]:
+        """Make chains, the spreads before the ways that jump to them, and take chains away in the opposite order."""
+        listing = self._list("inet")
+        if listing is None:
+            return [f"nft {item.name}: there is no table inet {self._name}" for item in upserts]
+        there = [str(item["chain"]["name"]) for item in listing if "chain" in item]
+        failures: list[str] = []
+        for chain in sorted(upserts, key=lambda item: item.name):
+            own = [name for name in there if _belongs(name, chain)]
+            emptied = [f"flush chain inet {self._name} {name}" for name in own]
+            if message := _submit([*emptied, chain.text]):
+                failures.append(f"nft chain {chain.name}: {message}")
+        for chain in sorted(deletes, key=lambda item: item.name, reverse=True):
+            own = sorted((name for name in there if _belongs(name, chain)), key=len)
+            lines = [f"{verb} chain inet {self._name} {name}" for verb in ("flush", "delete") for name in own]
+            if message := _submit(lines):
+                failures.append(f"nft chain {chain.name}: {message}")
         return failures
 
     def _carried(self, old: Listing, sets: frozenset[str]) -> list[str]:
@@ -152,8 +187,23 @@ def _alive(table: str, seconds: int) -> str:
     return f"add element inet {table} alive {{ 3784 timeout {seconds}s }}"
 
 
+def _belongs(name: str, chain: Chain) -> bool:
+    """Whether a chain of the table is this one or a leaf of it."""
+    return name == chain.name or name.startswith(f"{chain.name}_")
+
+
+def _choosing(listing: Listing) -> list[Chain]:
+    """The chains that choose among exits, each with the number of its rules and its leaves'."""
+    counts: dict[str, int] = {}
+    for item in listing:
+        name = str((item.get("chain") or {}).get("name") or (item.get("rule") or {}).get("chain") or "")
+        if (found := _CHOOSING.match(name)) is not None:
+            counts[found[0]] = counts.get(found[0], 0) + ("rule" in item)
+    return [Chain(name, count) for name, count in counts.items()]
+
+
 def _digest(listing: Listing) -> str:
     """What the first rule's comment says, as long as there are as many rules as it says: none was added or removed."""
-    rules = [item["rule"] for item in listing if "rule" in item and not item["rule"]["chain"].startswith("mark_")]
+    rules = [item["rule"] for item in listing if "rule" in item and not _MADE.match(item["rule"]["chain"])]
     digest = next((str(rule["comment"]) for rule in rules if "comment" in rule), "")
     return digest if digest.rpartition(":")[2] == str(len(rules)) else ""

@@ -48,10 +48,19 @@ def _displaced(delta: Delta) -> tuple[KernelObject, ...]:
     upserts = [item for item in (*delta.create, *delta.replace) if isinstance(item, Element)]
     deletes = [item for item in delta.delete if isinstance(item, Element)]
     intervals = {item.set for item in (*upserts, *deletes) if "/" in item.member}
-    incoming = [(item.set, bounds(item.member)) for item in upserts if item.set in intervals]
+    incoming = [_interval(item) for item in upserts if item.set in intervals]
     return tuple(item for item in deletes if item.set in intervals and _meets(item, incoming))
 
 
-def _meets(item: Element, incoming: list[tuple[str, tuple[int, int]]]) -> bool:
-    first, last = bounds(item.member)  # may be a range that somebody wrote by hand
-    return any(name == item.set and start <= last and first <= end for name, (start, end) in incoming)
+def _interval(item: Element) -> tuple[str, str, tuple[int, int]]:
+    """The set, what stands before the interval where members have two parts, and the interval: it may be a range that
+    somebody wrote by hand."""
+    before, _, interval = item.member.rpartition(" . ")
+    return (item.set, before, bounds(interval))
+
+
+def _meets(item: Element, incoming: list[tuple[str, str, tuple[int, int]]]) -> bool:
+    name, before, (first, last) = _interval(item)
+    return any(
+        (name, before) == (other, part) and start <= last and first <= end for other, part, (start, end) in incoming
+    )
