@@ -23,6 +23,20 @@ _ROOT: Overlay = {
     "kind": {"description": "Name of the kind of this object."},
 }
 
+CONDITIONS: Overlay = {
+    "status.conditions": {"description": "What became of the request; a False one says in words what is in the way."},
+    "status.conditions[]": {"required": ["type", "status"]},
+    "status.conditions[].type": {"description": "What the condition is about, such as IPAllocated or IPAssigned."},
+    "status.conditions[].status": {"description": "True, False or Unknown.", "enum": ["True", "False", "Unknown"]},
+    "status.conditions[].lastTransitionTime": {
+        "description": "When `status` last changed.",
+        "format": "date-time",
+    },
+    "status.conditions[].reason": {"description": "The cause as one word for programs."},
+    "status.conditions[].message": {"description": "The cause as a sentence for people."},
+}
+"""What `status.conditions` says; the same for every kind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -43,6 +57,11 @@ class Definition:
     short_names: tuple[str, ...]
     columns: tuple[tuple[str, str, str, str], ...]
     versions: tuple[Version, ...]
+
+
+def rules(*pairs: tuple[str, str]) -> Schema:
+    """What an overlay says for CEL rules that must hold, each with the message of its refusal."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
 def render(definition: Definition) -> Schema:

@@ -16,9 +16,9 @@ import msgspec
 import structlog
 import yaml
 
-from sallyport.apis.antrea.crds import DEFINITIONS
 from sallyport.apis.core import LEASES, NODES
 from sallyport.apis.crd import render
+from sallyport.apis.definitions import DEFINITIONS
 from sallyport.drivers.command import DriverError
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import load
@@ -31,6 +31,7 @@ from sallyport.lab.record import Child, Record, end, started
 from sallyport.lab.router import Routers
 from sallyport.lab.topology import Machine, NodeMachine, Topology
 from sallyport.lab.topology_file import parse
+from sallyport.lab.workloads.controller import Workloads
 from sallyport.processes.observe import configure_logging
 from sallyport.processes.settings import LEASE_PREFIX, NAMESPACE
 
@@ -87,6 +88,7 @@ class Supervisor:
             server = await asyncio.start_unix_server(self._serve, path=self._record.socket)
             async with server, asyncio.TaskGroup() as group:
                 group.create_task(self._kubelet.run())
+                group.create_task(Workloads(client, lambda: datetime.now(UTC)).run())
                 await self._await_agents(client)
                 self._tell("ready")
 

@@ -9,12 +9,17 @@ import pytest
 import yaml
 from tools.crds import name, text
 
-from sallyport.apis.antrea.crds import DEFINITIONS, EGRESS, POOL
-from sallyport.apis.antrea.validate import SCHEMAS
-from sallyport.apis.crd import Definition, render
+from sallyport.apis.antrea.crds import EGRESS, POOL
+from sallyport.apis.crd import Definition, render, schema_of
+from sallyport.apis.definitions import DEFINITIONS
 from sallyport.apis.schema import check
 
 ROOT = Path(__file__).parents[3]
+SCHEMAS = {
+    (f"{definition.resource.group}/{version.name}", definition.resource.kind): schema_of(definition, version.name)
+    for definition in DEFINITIONS
+    for version in definition.versions
+}
 EGRESS_SCHEMA = SCHEMAS["crd.antrea.io/v1beta1", "Egress"]
 POOL_SCHEMA = SCHEMAS["crd.antrea.io/v1beta1", "ExternalIPPool"]
 
@@ -23,6 +28,11 @@ POOL_SCHEMA = SCHEMAS["crd.antrea.io/v1beta1", "ExternalIPPool"]
 def test_the_files_are_what_the_types_give(definition: Definition) -> None:
     """Run `python tools/crds.py` after a change of the types."""
     assert (ROOT / "deploy" / "crds" / name(definition)).read_text() == text(definition)
+
+
+def test_there_is_a_file_for_each_definition_and_no_other() -> None:
+    files = {file.name for file in (ROOT / "deploy" / "crds").iterdir()}
+    assert files == {name(definition) for definition in DEFINITIONS}
 
 
 def test_versions_columns_and_short_names_are_upstreams() -> None:
@@ -42,10 +52,10 @@ def test_versions_columns_and_short_names_are_upstreams() -> None:
             assert [column["name"] for column in version["additionalPrinterColumns"]] == columns
 
 
-@pytest.mark.parametrize("schema", SCHEMAS.values())
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=map(str, SCHEMAS))
 def test_schemas_are_structural_and_described(schema: Any) -> None:
     for path, node in _nodes(schema, ""):
-        assert "type" in node, path
+        assert "type" in node or node.get("x-kubernetes-int-or-string"), path
         assert "$ref" not in node
         assert not {"properties", "additionalProperties"} <= node.keys(), path
         for junction in ("oneOf", "anyOf", "allOf", "not"):

@@ -7,7 +7,7 @@ has, so that they hold there; comparing IPv6 addresses and looking at other obje
 from typing import Any
 
 from sallyport.apis.antrea.types import EGRESSES, POOLS
-from sallyport.apis.crd import Definition, Overlay, Version
+from sallyport.apis.crd import CONDITIONS, Definition, Overlay, Version
 from sallyport.selectors.kubernetes import LABEL_VALUE, OPERATORS
 
 MAX_RANGES = 256
@@ -36,20 +36,6 @@ def _selector(path: str, text: str, *, patterned: bool) -> dict[str, dict[str, A
         },
         f"{path}.matchExpressions[].values[]": values,
     }
-
-
-_CONDITIONS: Overlay = {
-    "status.conditions": {"description": "What became of the request; a False one says in words what is in the way."},
-    "status.conditions[]": {"required": ["type", "status"]},
-    "status.conditions[].type": {"description": "What the condition is about, such as IPAllocated or IPAssigned."},
-    "status.conditions[].status": {"description": "True, False or Unknown.", "enum": ["True", "False", "Unknown"]},
-    "status.conditions[].lastTransitionTime": {
-        "description": "When `status` last changed.",
-        "format": "date-time",
-    },
-    "status.conditions[].reason": {"description": "The cause as one word for programs."},
-    "status.conditions[].message": {"description": "The cause as a sentence for people."},
-}
 
 
 def _egress(*, patterned: bool) -> Overlay:
@@ -118,7 +104,7 @@ def _egress(*, patterned: bool) -> Overlay:
         "status.nodes": {"description": "Nodes that may hold the IP, the preferred one first."},
         "status.allocatedIP": {"description": "The address that id and nodes were decided for."},
         "status.clients": {"description": "How many pods this Egress selects."},
-        **_CONDITIONS,
+        **CONDITIONS,
     }
 
 
