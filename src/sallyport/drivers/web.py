@@ -74,7 +74,7 @@ class Web:
 
 async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
     read = b""
-    while len(read) < LONGEST and (more := await answer.content.read(LONGEST - len(read))):
+    while more := await answer.content.read(LONGEST - len(read)):  # reading 0 bytes yields none
         read += more
     return read
 

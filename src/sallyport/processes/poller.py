@@ -23,11 +23,13 @@ FAILURE_COUNT = 3
 
 @dataclass(slots=True, eq=False)
 class _Gateway:
-    """`begun` is the moment at which its last poll began, or would have begun for one that is new."""
+    """`begun` is the moment at which its last poll began, or would have begun for one that is new; `failure` says how
+    that ended, "" for well."""
 
     url: str
     begun: float
     polled: Polled = field(default_factory=Polled)
+    failure: str = ""
     busy: bool = False
 
 
@@ -102,10 +104,10 @@ class Poller:
             while True:
                 self._wake.clear()
                 now = self._clock.monotonic()
-                for key, gateway in self._gateways.items():
+                for gateway in self._gateways.values():
                     if not gateway.busy and gateway.begun + self._interval <= now:
                         gateway.begun, gateway.busy = now, True
-                        group.create_task(self._poll(key, gateway))
+                        group.create_task(self._poll(gateway))
                 await self._rest(now)
 
     def _newcomer(self, url: str) -> _Gateway:
@@ -120,16 +122,11 @@ class Poller:
         with suppress(TimeoutError):
             await within(self._clock, min(due) - now, self._wake.wait())
 
-    async def _poll(self, key: str, gateway: _Gateway) -> None:
-        failure = await self._ask(gateway.url)
-        before, gateway.polled = gateway.polled, gateway.polled.after(not failure)
+    async def _poll(self, gateway: _Gateway) -> None:
+        gateway.failure = await self._ask(gateway.url)
+        gateway.polled = gateway.polled.after(not gateway.failure)
         gateway.busy = False
-        if self._gateways.get(key) is gateway:
-            if gateway.polled.failed(self._failure_count) and not before.failed(self._failure_count):
-                log.warning("agent.gateway_failed", gateway=key, url=gateway.url, reason=failure)
-            elif before.failed(self._failure_count) and not failure:
-                log.info("agent.gateway_back", gateway=key)
-            self._judge()
+        self._judge()
         self._wake.set()
 
     async def _ask(self, url: str) -> str:
@@ -145,6 +142,10 @@ class Poller:
 
     def _judge(self) -> None:
         failed = frozenset(key for key, gateway in self._gateways.items() if gateway.polled.failed(self._failure_count))
+        for key in sorted(failed - self._failed):
+            log.warning("agent.gateway_failed", gateway=key, reason=self._gateways[key].failure)
+        for key in sorted(self._failed - failed):
+            log.info("agent.gateway_failed_no_more", gateway=key, watched=key in self._gateways)
         if failed != self._failed:
             self._failed = failed
             self._on_change()

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+from aiohttp import web
 from tests.unit.kube.server import FakeClock, until
+from tests.unit.kube.server import serving as redirecting
 
 from sallyport.drivers.web import Answer, Web, WebError, serving
 from sallyport.kube.clock import SystemClock
@@ -239,13 +241,13 @@ async def test_a_doorstep_opens_when_its_address_can_be_bound_and_the_others_do_
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
         task = asyncio.create_task(doorstep.serve(["127.0.0.2", "127.0.0.3", "192.0.2.1"], port))
-        async with Web() as web:
+        async with Web() as http:
             await until(partial(listening, "127.0.0.3", port))
-            assert (await web.get(f"http://127.0.0.3:{port}/healthz")).status == 200
+            assert (await http.get(f"http://127.0.0.3:{port}/healthz")).status == 200
             taken.close()
             clock.advance(1)
             await until(partial(listening, "127.0.0.2", port))
-            assert (await web.get(f"http://127.0.0.2:{port}/gateways/a/b")).status == 404
+            assert (await http.get(f"http://127.0.0.2:{port}/gateways/a/b")).status == 404
     assert not task.done(), "192.0.2.1 is on no interface, and is still tried"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -256,21 +258,29 @@ def listening(host: str, port: int) -> bool:
         return link.connect_ex((host, port)) == 0
 
 
-async def test_a_server_answers_get_alone_and_a_client_follows_no_redirection_and_reads_no_endless_answer() -> None:
-    answers = {"/big": Answer(200, "x" * 1_000_000), "/moved": Answer(302, "there"), "/gone": Answer(410, "")}
-    async with serving("127.0.0.1", 0, answers.__getitem__) as port, Web() as web:
+async def test_a_client_follows_no_redirection_since_that_it_is_sent_elsewhere_is_answer_enough() -> None:
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        assert request.path == "/", "where it was sent"
+        raise web.HTTPFound("/there")
+
+    async with redirecting(elsewhere) as client, Web() as http:
+        assert (await http.get(client.connection.server)).status == 302
+        assert await fetch(http.get, client.connection.server) == ""
+
+
+async def test_a_server_answers_get_alone_and_a_client_reads_no_endless_answer() -> None:
+    answers = {"/big": Answer(200, "x" * 1_000_000), "/gone": Answer(410, "")}
+    async with serving("127.0.0.1", 0, answers.__getitem__) as port, Web() as http:
         root = f"http://127.0.0.1:{port}"
-        assert len((await web.get(f"{root}/big")).text) == 4096
-        assert (await web.get(f"{root}/moved")).status == 302
-        assert await fetch(web.get, f"{root}/moved") == ""
-        assert await fetch(web.get, f"{root}/gone") == "answers 410"
+        assert len((await http.get(f"{root}/big")).text) == 4096
+        assert await fetch(http.get, f"{root}/gone") == "answers 410"
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         assert b"405" in await reader.readline()
         writer.close()
     with pytest.raises(WebError, match="onnect"):
-        async with Web() as web:
-            await web.get(f"{root}/big")
+        async with Web() as http:
+            await http.get(f"{root}/big")
 
 
 async def test_from_end_to_end_a_gateway_is_as_ready_as_its_agent_and_the_outside_let_it_be() -> None:
@@ -278,7 +288,7 @@ async def test_from_end_to_end_a_gateway_is_as_ready_as_its_agent_and_the_outsid
     async with (
         serving("127.0.0.1", 0, doorstep.answer) as agent,
         serving("127.0.0.1", 0, lambda path: outside) as target,
-        Web() as web,
+        Web() as http,
     ):
         settings = from_environment(
             NEEDED
@@ -289,32 +299,32 @@ async def test_from_end_to_end_a_gateway_is_as_ready_as_its_agent_and_the_outsid
                 "SALLYPORT_HTTP_PROBE_TIMEOUT": "1",
             }
         )
-        reach: dict[str, Reach] = {"icmp": ping, "http": partial(fetch, web.get)}
-        gateway = Gateway(settings, SystemClock(), web.get, reach)
+        reach: dict[str, Reach] = {"icmp": ping, "http": partial(fetch, http.get)}
+        gateway = Gateway(settings, SystemClock(), http.get, reach)
         task = asyncio.create_task(gateway.run())
         async with serving("127.0.0.1", 0, gateway.answer) as port:
             url = f"http://127.0.0.1:{port}/readiness"
-            assert (await web.get(url)).status == 503
+            assert (await http.get(url)).status == 503
             doorstep.tell({"prod/gw-1": ""})
-            await said(web, url, Answer(200, "ready\n"))
+            await said(http, url, Answer(200, "ready\n"))
             outside = Answer(500, "")
             reason = f"no http probe has succeeded for 1 s (http://127.0.0.1:{target}/: answers 500)\n"
-            await said(web, url, Answer(503, reason))
+            await said(http, url, Answer(503, reason))
             outside = Answer(204, "")
-            await said(web, url, Answer(200, "ready\n"))
+            await said(http, url, Answer(200, "ready\n"))
             doorstep.tell({"prod/gw-1": "the tunnel is down"})
-            await said(web, url, Answer(503, "the node's agent: the tunnel is down\n"))
+            await said(http, url, Answer(503, "the node's agent: the tunnel is down\n"))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def said(web: Web, url: str, expected: Answer) -> None:
+async def said(http: Web, url: str, expected: Answer) -> None:
     """Return once a GET of the URL has that answer, which must be soon."""
     answer = Answer(0, "")
     try:
         async with asyncio.timeout(10):
             while answer != expected:
-                answer = await web.get(url)
+                answer = await http.get(url)
     except TimeoutError:
         assert answer == expected
 
@@ -343,16 +353,17 @@ def free_port() -> int:
 async def test_after_sigterm_a_gateway_answers_as_before_until_the_grace_is_over() -> None:
     doorstep, port = Doorstep(SystemClock()), free_port()
     doorstep.tell({"prod/gw-1": ""})
-    async with serving("127.0.0.1", 0, doorstep.answer) as agent, Web() as web:
+    async with serving("127.0.0.1", 0, doorstep.answer) as agent, Web() as http:
         environ = NEEDED | {"SALLYPORT_AGENT_PORT": str(agent), "SALLYPORT_HEALTH_PORT": str(port)}
         async with command(**environ, SALLYPORT_TERMINATION_GRACE="1") as process:
             await line_with(process, "gateway.ready")
             process.send_signal(signal.SIGTERM)
             await line_with(process, "gateway.terminating")
+            told = asyncio.get_running_loop().time()
             url = f"http://127.0.0.1:{port}/readiness"
-            assert await web.get(url) == Answer(200, "ready\n")
-            assert process.returncode is None
+            assert await http.get(url) == Answer(200, "ready\n")
             assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert asyncio.get_running_loop().time() - told > 0.9, "it lived on for the grace of a second"
 
 
 async def line_with(process: asyncio.subprocess.Process, word: str) -> None:

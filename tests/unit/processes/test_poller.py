@@ -160,6 +160,8 @@ async def test_an_interval_that_becomes_shorter_while_an_answer_is_waited_for_be
         await until(lambda: bool(gateways.asked[URL["a"]]), lambda: gateways.clock.advance(0.5))
         gateways.poller.interval = 1.0
         await gateways.pass_time(2)
+        gateways.poller.watch({key: URL[key] for key in "ab"})
+        await gateways.pass_time(2)
         assert len(gateways.asked[URL["a"]]) == 1
         await gateways.pass_time(10)
         assert len(gateways.asked[URL["a"]]) > 3
