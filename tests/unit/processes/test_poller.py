@@ -15,11 +15,19 @@ from sallyport.processes.poller import Poller
 URL = {key: f"http://10.244.{number}.2:8080/readiness" for number, key in enumerate("abc")}
 
 
+class Unhurried(FakeClock):
+    """A clock on which nobody may wait for no time: that would be a loop at full speed."""
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        await super().sleep(seconds)
+
+
 class Gateways:
     """Remote gateways: what each answers, when it was asked, and a poller of them."""
 
     def __init__(self, *, seed: int = 1) -> None:
-        self.clock = FakeClock()
+        self.clock = Unhurried()
         self.answers: dict[str, Answer | WebError | None] = {url: Answer(200, "ready\n") for url in URL.values()}
         self.asked: dict[str, list[float]] = {url: [] for url in URL.values()}
         self.changes: list[frozenset[str]] = []
