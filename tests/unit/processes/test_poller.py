@@ -15,11 +15,13 @@ from sallyport.processes.poller import Poller
 URL = {key: f"http://10.244.{number}.2:8080/readiness" for number, key in enumerate("abc")}
 
 
-class Unhurried(FakeClock):
-    """A clock on which nobody may wait for no time: that would be a loop at full speed."""
+class Noting(FakeClock):
+    """A clock that knows the shortest time that it was asked to wait."""
+
+    shortest = 1e9
 
     async def sleep(self, seconds: float) -> None:
-        assert seconds > 0
+        self.shortest = min(self.shortest, seconds)
         await super().sleep(seconds)
 
 
@@ -27,7 +29,7 @@ class Gateways:
     """Remote gateways: what each answers, when it was asked, and a poller of them."""
 
     def __init__(self, *, seed: int = 1) -> None:
-        self.clock = Unhurried()
+        self.clock = Noting()
         self.answers: dict[str, Answer | WebError | None] = {url: Answer(200, "ready\n") for url in URL.values()}
         self.asked: dict[str, list[float]] = {url: [] for url in URL.values()}
         self.changes: list[frozenset[str]] = []
@@ -66,6 +68,7 @@ async def polling(*keys: str, seed: int = 1) -> AsyncIterator[Gateways]:
         await gateways.pass_time(0)
         yield gateways
         assert not task.done(), "it polls until it is cancelled"
+        assert gateways.clock.shortest > 0, "to wait for no time is to loop at full speed"
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
