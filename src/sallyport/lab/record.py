@@ -87,6 +87,11 @@ class Record:
         """A file for each node that is off."""
         return self.directory / "powered-off"
 
+    @property
+    def volumes(self) -> Path:
+        """A directory for each pod that has volumes."""
+        return self.directory / "volumes"
+
     def runtime(self, machine: str) -> Path:
         """A directory for the files of a machine's processes."""
         return self.directory / "run" / machine

@@ -2,9 +2,7 @@
 
 import base64
 
-import msgspec
-
-from sallyport.lab.apiserver import rules
+from sallyport.lab.apiserver import podrules, rules, workloads
 from sallyport.lab.apiserver.errors import Cause, Object, bad_request
 from sallyport.lab.apiserver.kinds import CRDS, Resource
 
@@ -63,7 +61,7 @@ def fill(resource: Resource, obj: Object) -> None:
     if store == "namespaces":
         obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
     elif store == "pods" and isinstance(obj.get("spec"), dict):
-        _fill_pod(obj["spec"])
+        podrules.fill(obj["spec"])
     elif store == "services":
         _fill_service(obj.setdefault("spec", {}))
     elif store == "secrets":
@@ -71,25 +69,7 @@ def fill(resource: Resource, obj: Object) -> None:
         for key, text in (obj.pop("stringData", None) or {}).items():
             obj.setdefault("data", {})[key] = base64.b64encode(str(text).encode()).decode()
     elif resource.group == "apps" and isinstance(obj.get("spec"), dict):
-        if resource.plural != "daemonsets":
-            obj["spec"].setdefault("replicas", 1)
-        template = obj["spec"].get("template")
-        if isinstance(template, dict) and isinstance(template.get("spec"), dict):
-            _fill_pod(template["spec"])
-
-
-def _fill_pod(spec: Object) -> None:
-    spec.setdefault("restartPolicy", "Always")
-    spec.setdefault("terminationGracePeriodSeconds", 30)
-    spec.setdefault("dnsPolicy", "ClusterFirst")
-    spec.setdefault("schedulerName", "default-scheduler")
-    spec.setdefault("securityContext", {})
-    for container in spec.get("containers") or ():
-        if isinstance(container, dict):
-            container.setdefault("imagePullPolicy", "IfNotPresent")
-            container.setdefault("resources", {})
-            for port in container.get("ports") or ():
-                port.setdefault("protocol", "TCP")
+        workloads.fill(resource, obj["spec"])
 
 
 def _fill_service(spec: Object) -> None:
@@ -103,65 +83,14 @@ def _fill_service(spec: Object) -> None:
 def check(resource: Resource, obj: Object, old: Object | None) -> list[Cause]:
     """What is wrong with an object of a built-in kind. CRDs are checked where they are defined."""
     if resource.store == "pods":
-        return _check_pod(obj.get("spec") or {}, (old or {}).get("spec"), "spec")
+        return podrules.check(obj.get("spec") or {}, (old or {}).get("spec"), "spec")
     if resource.group == "apps":
-        return _check_workload(resource, obj.get("spec") or {})
+        return workloads.check(resource, obj.get("spec") or {}, (old or {}).get("spec"))
     if resource.store == "secrets" and old and old.get("type") != obj.get("type"):
         return [Cause("type", "FieldValueInvalid", f'Invalid value: "{obj.get("type")}": field is immutable')]
     if resource.store == CRDS:
         return _check_crd(obj)
     return []
-
-
-def _check_pod(spec: Object, old: Object | None, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    containers = spec.get("containers")
-    if not containers:
-        causes.append(_required(f"{path}.containers"))
-    seen: set[str] = set()
-    for place, container in enumerate(containers or ()):
-        absent = [need for need in ("name", "image") if not container.get(need)]
-        causes += [_required(f"{path}.containers[{place}].{need}") for need in absent]
-        name = container.get("name", "")
-        if name in seen:
-            causes.append(
-                Cause(f"{path}.containers[{place}].name", "FieldValueDuplicate", f'Duplicate value: "{name}"')
-            )
-        seen.add(name)
-    changed = [] if old is None else sorted(_frozen(old).items() ^ _frozen(spec).items())
-    if changed:
-        names = ", ".join(dict.fromkeys(name for name, _ in changed))
-        text = (
-            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.terminationGracePeriodSeconds`,"
-            f"`spec.tolerations`: changed {names}"
-        )
-        causes.append(Cause(path, "FieldValueForbidden", text))
-    return causes
-
-
-def _frozen(spec: Object) -> dict[str, bytes]:
-    """The fields of a pod's spec that never change, encoded; a container's image may."""
-    free = ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds")
-    found = {key: value for key, value in spec.items() if key not in free}
-    for key in ("containers", "initContainers"):
-        if key in found:
-            found[key] = [{k: v for k, v in container.items() if k != "image"} for container in found[key]]
-    return {key: msgspec.json.encode(value, order="sorted") for key, value in found.items()}
-
-
-def _check_workload(resource: Resource, spec: Object) -> list[Cause]:
-    causes: list[Cause] = []
-    selector = spec.get("selector") or {}
-    template = spec.get("template") or {}
-    if not selector:
-        causes.append(_required("spec.selector"))
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        text = "Invalid value: `selector` does not match template `labels`"
-        causes.append(Cause("spec.template.metadata.labels", "FieldValueInvalid", text))
-    return causes + _check_pod(template.get("spec") or {}, None, "spec.template.spec")
 
 
 def _check_crd(crd: Object) -> list[Cause]:

@@ -1,5 +1,6 @@
 """What a client asks first: which groups, versions and resources are served."""
 
+from sallyport.lab.apiserver import scale
 from sallyport.lab.apiserver.errors import Object
 from sallyport.lab.apiserver.kinds import VERBS, Registry, Resource
 
@@ -77,10 +78,9 @@ def resource_list(registry: Registry, group_name: str, version: str) -> Object |
         }
         entries.append({key: value for key, value in entry.items() if value != []})
         for name, kind in _subresources(resource):
-            verbs = ["get", "patch", "update"] if name == "status" else ["create"]
-            path = f"{resource.plural}/{name}"
+            path, verbs = f"{resource.plural}/{name}", _verbs(name)
             sub = {"name": path, "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": verbs}
-            entries.append(sub)
+            entries.append(sub | ({"group": scale.GROUP, "version": scale.VERSION} if name == "scale" else {}))
     if not entries:
         return None
     served = f"{group_name}/{version}" if group_name else version
@@ -105,7 +105,13 @@ def aggregated(registry: Registry, legacy: bool) -> Object:
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
+def _verbs(subresource: str) -> list[str]:
+    return ["create"] if subresource == "binding" else ["get", "patch", "update"]
+
+
 def _kind(resource: Resource, kind: str) -> Object:
+    if kind == scale.KIND:
+        return {"group": scale.GROUP, "version": scale.VERSION, "kind": kind}
     return {"group": resource.group, "version": resource.version, "kind": kind}
 
 
@@ -126,7 +132,7 @@ def _discovered(resource: Resource) -> Object:
         {
             "subresource": name,
             "responseKind": _kind(resource, kind),
-            "verbs": ["get", "patch", "update"] if name == "status" else ["create"],
+            "verbs": _verbs(name),
         }
         for name, kind in _subresources(resource)
     ]

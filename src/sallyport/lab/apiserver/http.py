@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import socket
 import uuid
@@ -14,7 +15,7 @@ import structlog
 import yaml
 from aiohttp import web
 
-from sallyport.lab.apiserver import discovery, openapi, protobuf, table
+from sallyport.lab.apiserver import discovery, openapi, protobuf, scale, table
 from sallyport.lab.apiserver.admission import reviewer
 from sallyport.lab.apiserver.errors import Object, StatusError, bad_request, not_found, unsupported
 from sallyport.lab.apiserver.kinds import CRD_GROUP, Registry, Resource
@@ -196,6 +197,8 @@ class Server:
             return _answer(
                 {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
             )
+        if target.subresource == "scale":
+            return await self._scale(request, resource, target)
         if request.method == "GET":
             return self._show(request, resource, rest.get(*where))
         warnings: list[str] = []
@@ -223,6 +226,16 @@ class Server:
                 {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
             )
         raise unsupported(f"{request.method} of {resource.qualified}", 405)
+
+    async def _scale(self, request: web.Request, resource: Resource, target: Target) -> web.Response:
+        where = (self.rest, resource, target.namespace, target.name)
+        if request.method == "GET":
+            return _answer(scale.of(self.rest.get(resource, target.namespace, target.name)))
+        if request.method not in ("PUT", "PATCH"):
+            raise unsupported(f"{request.method} of the subresource {resource.plural}/scale", 405)
+        media = request.content_type if request.method == "PATCH" else ""
+        options = dataclasses.replace(_options(request, target, lambda _: None), subresource="")
+        return _answer(scale.change(*where, media, await _body(request), options))
 
     def _check_subresource(self, resource: Resource, target: Target) -> None:
         sub = target.subresource
@@ -307,6 +320,10 @@ async def _wish(request: web.Request) -> Object:
         wish["gracePeriodSeconds"] = _integer(request, "gracePeriodSeconds")
     if "dryRun" in request.query:
         wish["dryRun"] = [request.query["dryRun"]]
+    if "Orphan" in (wish.get("propagationPolicy"), request.query.get("propagationPolicy")) or wish.get(
+        "orphanDependents"
+    ):
+        raise unsupported("deleting an object without its dependents (propagationPolicy Orphan)")
     return wish
 
 

@@ -57,7 +57,8 @@ def _core(plural: str, kind: str, namespaced: bool = True, *short: str, status: 
 
 
 def _apps(plural: str, kind: str, short: str) -> Resource:
-    return Resource("apps", "v1", plural, kind, True, (short,), ("all",), True, generation=True)
+    subresources = () if plural == "daemonsets" else ("scale",)
+    return Resource("apps", "v1", plural, kind, True, (short,), ("all",), True, subresources, generation=True)
 
 
 def _rbac(plural: str, kind: str, namespaced: bool) -> Resource:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sallyport.lab.apiserver.errors import StatusError
+from sallyport.lab.apiserver.errors import Object, StatusError
 from sallyport.lab.apiserver.rest import Rest
 from sallyport.lab.apiserver.store import Change, Key
 
@@ -24,6 +24,17 @@ class Lifecycle:
             self._wake.set()
         elif change.bucket == "namespaces" and change.new["metadata"].get("deletionTimestamp"):
             self._wake.set()
+        elif change.old is None:
+            self._note_owners(change.new)
+
+    def _note_owners(self, new: Object) -> None:
+        """An object may be made for an owner that is gone already, by a controller that has not heard of it yet."""
+        meta = new["metadata"]
+        for owner in meta.get("ownerReferences") or ():
+            served = self._rest.registry.by_kind(owner.get("apiVersion", ""), owner.get("kind", ""))
+            if served is not None and not self._alive(owner, meta.get("namespace", "")):
+                self._orphans.add(owner.get("uid", ""))
+                self._wake.set()
 
     async def run(self) -> None:
         """Work whenever something was removed, until cancelled."""
@@ -40,17 +51,19 @@ class Lifecycle:
             for bucket, key in store.dependents(uid):
                 obj = store.get(bucket, key)
                 owners = (obj or {}).get("metadata", {}).get("ownerReferences") or ()
-                if obj and not any(self._alive(owner) for owner in owners):
+                if obj and not any(self._alive(owner, key[0]) for owner in owners):
                     self._delete(bucket, key)
         for namespace in store.objects("namespaces"):
             if namespace["metadata"].get("deletionTimestamp"):
                 self._empty(namespace["metadata"]["name"])
 
-    def _alive(self, owner: dict[str, str]) -> bool:
+    def _alive(self, owner: dict[str, str], namespace: str) -> bool:
+        """Whether the owner of an object in a namespace ("" for none) exists."""
         resource = self._rest.registry.by_kind(owner.get("apiVersion", ""), owner.get("kind", ""))
         if resource is None:
             return False
-        return any(obj["metadata"].get("uid") == owner.get("uid") for obj in self._rest.store.objects(resource.store))
+        found = self._rest.store.get(resource.store, self._rest.key(resource, namespace, owner.get("name", "")))
+        return found is not None and found["metadata"].get("uid") == owner.get("uid")
 
     def _empty(self, namespace: str) -> None:
         store = self._rest.store
