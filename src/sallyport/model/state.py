@@ -127,7 +127,8 @@ class Exit:
     `node` binds it to one node ("": its pools' nodes may hold it). `family` is that of the address it wants (None:
     whichever). `networks` are the external networks that it leads to, in the order in which they win equal prefixes;
     without any it leads where the node's own routes do. `ready` false: nobody may use it now; `leaving`: connections
-    that it has go on, new ones do not begin. `watchers` are the nodes whose clients may use it, and which therefore
+    that it has go on, new ones do not begin. `carried`: its address is the pod's
+    own, and on no interface of the node. `watchers` are the nodes whose clients may use it, and which therefore
     keep a BFD session with its node.
     """
 
@@ -148,6 +149,7 @@ class Exit:
     networks: tuple[str, ...] = ()
     ready: bool = True
     leaving: bool = False
+    carried: bool = False
     watchers: tuple[str, ...] = ()
 
     @property

@@ -4,6 +4,7 @@ from sallyport.model.plan import Assignment, ClusterPlan
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, IPAddress
 from sallyport.plan.addresses import allocate, usage
+from sallyport.plan.choosing import choose_hops, watchers
 from sallyport.plan.clients import overlaps
 from sallyport.plan.ids import assign_ids
 from sallyport.plan.ranking import rank
@@ -24,11 +25,14 @@ def plan_cluster(state: ClusterState, settings: Settings) -> ClusterPlan:
         )
         for name, exit_ in sorted(state.exits.items())
     }
+    chosen = choose_hops(state)
     return ClusterPlan(
         assignments=assignments,
         usage=usage(state.pools, state.exits, given),
         clients={name: sum(key in state.clients for key in state.exits[name].clients) for name in assignments},
         overlaps=overlaps(state.exits, assignments, state.clients),
+        chosen=chosen,
+        watchers=watchers(state, chosen),
         problems=tuple(sorted({*state.problems, *no_address, *no_id, *no_node})),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sallyport.model.addresses import family_of
 from sallyport.model.kernel import Announced, Bootstrap, Element, Fib, KernelObject, Route, Rule, Session, Sysctl
 from sallyport.model.state import FAMILIES, Exit, ExternalNetwork, Family, IPAddress, IPNetwork, Peering
-from sallyport.plan.filters import render_filters
+from sallyport.plan.filters import session_filters
 from sallyport.plan.steering import LAST_METRIC, MAIN_TABLE, Here
 from sallyport.plan.ways import EVERYTHING
 
@@ -155,7 +155,7 @@ def _session(peering: Peering, here: Here) -> Session:
         own_asn_in_path=peering.own_asn_in_path,
         next_hop=peering.next_hop,
         digest=secret,
-        filters=render_filters(peering.filters),
+        filters=session_filters(peering.filters, internal=peering.asn == peering.own_asn),
         password=peering.password,
     )
 

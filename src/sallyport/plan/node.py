@@ -160,6 +160,8 @@ def _place(exit_: Exit, address: IPAddress, facts: NodeFacts) -> str:
     """The device that an egress IP is put on, "" for none: the uplink. One that is bound to this node and lies on no
     subnet of the uplink is reached by routes alone, and is on the loopback."""
     uplink = facts.uplinks.get(_family(address))
+    if exit_.carried:
+        return ""
     if exit_.node and not (uplink and any(address in subnet for subnet in uplink.subnets)):
         return "lo"
     return uplink.device if uplink else ""

@@ -30,12 +30,17 @@ BAD_ANNOTATION = "InvalidAnnotation"
 NODE_ADDRESS = "NodeAddressInRange"
 
 
-def translate(objects: Objects) -> ClusterState:
-    """The cluster as the planners see it. Never raises on what a user wrote."""
+def translate(objects: Objects, *, namespaces_count: bool = False) -> ClusterState:
+    """The cluster as the planners see it. Never raises on what a user wrote. `namespaces_count`: others too go by what
+    is on namespaces, so that a pod whose namespace is not known yet is no client yet."""
     configuration, problems = read_configuration(objects.configmaps)
     found = list(problems)
     nodes = {item.metadata.name: _node(item, found) for item in objects.nodes}
-    clients = {client.key: client for pod in _decidable(objects) if (client := _client(pod, found)) is not None}
+    clients = {
+        client.key: client
+        for pod in _decidable(objects, namespaces_count)
+        if (client := _client(pod, found)) is not None
+    }
     services = [parse_network(text) for text in objects.service_networks]
     exits = _exits(objects, clients.keys(), found)
     in_use = {item.requested for item in exits.values() if item.pools and item.id and item.requested}
@@ -86,13 +91,13 @@ def _node(node: Node, problems: list[Problem]) -> model.Node:
     )
 
 
-def _decidable(objects: Objects) -> Iterable[Pod]:
+def _decidable(objects: Objects, namespaces_count: bool) -> Iterable[Pod]:
     """Pods of which can be told whether an Egress selects them.
 
     A pod may be heard of before its namespace, since each kind is watched by itself. Where selectors ask for labels
     of namespaces, such a pod is no client yet: to call it free would let its first packets out by its node's address.
     """
-    if all(item.spec.applied_to.namespace_selector is None for item in objects.egresses):
+    if not namespaces_count and all(item.spec.applied_to.namespace_selector is None for item in objects.egresses):
         return objects.pods
     known = {item.metadata.name for item in objects.namespaces}
     return (pod for pod in objects.pods if pod.metadata.namespace in known)
