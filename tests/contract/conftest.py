@@ -21,6 +21,6 @@ def kernel(tmp_path: Path) -> Iterator[Kernel]:
         with inside("a"):
             made = Kernel(Settings(), tmp_path)
             yield made
-            made.bird.write([])
+            made.bird.stop()
     finally:
         world.close()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.netns.world import World, eventually, inside, run, underlay
 
 from sallyport.drivers.bird import Bird
 from sallyport.drivers.nftables import Tables
-from sallyport.model.kernel import Element, Peer
+from sallyport.model.kernel import Element, Kind, Peer
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Family
 from sallyport.plan.skeleton import skeletons
@@ -27,9 +28,11 @@ class Pair:
         self.birds = {node: Bird(folder / node) for node in "ab"}
 
     def write(self, node: str, *peers: Peer) -> None:
-        """Put that configuration in force on a node."""
+        """Have a node's BIRD keep sessions with exactly these."""
+        bird = self.birds[node]
         with inside(node):
-            assert self.birds[node].write(peers) == []
+            others = [item for key, item in bird.configured().items() if key not in {peer.key for peer in peers}]
+            assert bird.change(peers, others) == []
 
     def state(self, node: str, address: object) -> str:
         """A session's state as that node sees it."""
@@ -52,7 +55,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     made = Pair(tmp_path)
     yield made
     for node in "ab":
-        made.birds[node].write([])
+        made.birds[node].stop()
 
 
 def connected(pair: Pair, families: tuple[Family, ...] = FAMILIES) -> None:
@@ -65,7 +68,7 @@ def connected(pair: Pair, families: tuple[Family, ...] = FAMILIES) -> None:
 def test_sessions_come_up_and_are_read_back(world: World, pair: Pair) -> None:
     """A session of each family, and the configuration in force names its peers."""
     connected(pair)
-    assert pair.birds["a"].read() == {peer.key: peer for peer in (session(1, 4), session(1, 6))}
+    assert pair.birds["a"].read()[Kind.PEER] == {peer.key: peer for peer in (session(1, 4), session(1, 6))}
     assert pair.birds["a"].sessions() == {session(1, family).address: "Up" for family in FAMILIES}
 
 
@@ -96,14 +99,18 @@ def test_a_new_peer_resets_no_other_session(world: World, pair: Pair) -> None:
     assert pair.state("b", underlay(1)[0]) == "Up"
 
 
-def test_a_refused_configuration_leaves_the_old_one_in_force(world: World, pair: Pair) -> None:
-    """BIRD's complaint is the failure, what is read back is what it still does, and the session stays."""
+def test_what_bird_cannot_read_harms_no_other(world: World, pair: Pair) -> None:
+    """One failure names the bad peer, a new value that is bad leaves the old one in force, and the session stays."""
     connected(pair, (4,))
+    nobody = replace(session(1, 4), address="192.0.2.77")
     with inside("a"):
-        failures = pair.birds["a"].write([session(1, 4), Peer("nonsense", "192.0.2.11", "eth0")])
-    assert len(failures) == 1
-    assert "syntax error" in failures[0]
-    assert list(pair.birds["a"].read()) == [session(1, 4).key]
+        failures = pair.birds["a"].change([Peer("nonsense", "192.0.2.11", "eth0"), nobody], [])
+        failures += pair.birds["a"].change([replace(session(1, 4), device='e"0')], [])
+    assert failures == [
+        "bird peer nonsense: 'nonsense' is not an IP address",
+        f"bird peer {underlay(2)[0]}: the device has a character that BIRD cannot read",
+    ]
+    assert pair.birds["a"].read()[Kind.PEER] == {item.key: item for item in (session(1, 4), nobody)}
     assert pair.state("a", underlay(2)[0]) == "Up"
 
 
@@ -114,20 +121,20 @@ def test_bird_outlives_the_process_that_started_it(world: World, pair: Pair, tmp
         "from pathlib import Path\n"
         "from sallyport.drivers.bird import Bird\n"
         "from sallyport.model.kernel import Element, Peer\n"
-        f"assert Bird(Path({str(tmp_path / 'a')!r})).write([{session(1, 4)!r}]) == []\n"
+        f"assert Bird(Path({str(tmp_path / 'a')!r})).change([{session(1, 4)!r}], []) == []\n"
     )
     with inside("a"):
         path = os.pathsep.join(sys.path)
         subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": path}, timeout=20)
     assert pair.up(("a", underlay(2)[0]), ("b", underlay(1)[0]))
-    assert list(pair.birds["a"].read()) == [session(1, 4).key]
+    assert list(pair.birds["a"].read()[Kind.PEER]) == [session(1, 4).key]
 
 
 def test_a_killed_bird_is_started_again(world: World, pair: Pair, tmp_path: Path) -> None:
     """Without a process there are no peers to be read, so that the next round writes them and starts it."""
     connected(pair, (4,))
     os.kill(int((tmp_path / "a" / "bird.pid").read_text()), 9)
-    assert eventually(lambda: pair.birds["a"].read() == {})
+    assert eventually(lambda: pair.birds["a"].read()[Kind.PEER] == {})
     assert pair.birds["a"].sessions() == {}
     pair.write("a", session(1, 4))
     assert pair.up(("a", underlay(2)[0]))
@@ -139,7 +146,7 @@ def test_without_peers_there_is_no_process(world: World, pair: Pair, tmp_path: P
     assert (tmp_path / "a" / "bird.pid").exists()
     pair.write("a")
     assert eventually(lambda: not (tmp_path / "a" / "bird.pid").exists())
-    assert pair.birds["a"].read() == {}
+    assert not any(pair.birds["a"].read().values())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -178,4 +185,4 @@ def steady(condition: Callable[[], bool]) -> None:
 def test_without_bird_installed_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a failure like any other, so that the rest of a round goes on."""
     monkeypatch.setattr("sallyport.drivers.bird.BIRD", "bird-that-nobody-has")
-    assert Bird(tmp_path).write([session(1, 4)]) == ["bird: No such file or directory"]
+    assert Bird(tmp_path).change([session(1, 4)], []) == ["bird: No such file or directory"]

@@ -1,95 +1,88 @@
-"""BIRD 2: its configuration for BFD, its control socket, and its life beyond ours."""
+"""BIRD 2: its process, which lives beyond ours, its control socket, and putting a configuration in force."""
 
-import ipaddress
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from sallyport.model.kernel import Peer
+from sallyport.drivers import birdconf
+from sallyport.drivers.birdconf import MAIN, BirdObject
+from sallyport.drivers.command import GONE, run
+from sallyport.model.kernel import Fib, Kind, Peer, Session
+from sallyport.model.state import FAMILIES, IPAddress
 
 BIRD = "bird"
-_SUCCESS = "0003 0004 0018"
-"""Codes that end a `configure` that was taken (BIRD user's guide, remote control)."""
+KINDS = (Kind.FIB, Kind.PEER, Kind.SESSION)
+"""What BIRD holds."""
+
+_TAKEN = frozenset({"0003", "0004", "0005", "0018"})
+"""Codes that end a `configure` that was taken, at once or behind the one before (BIRD's doc/reply_codes)."""
 _NO_ROUTER_ID = "192.0.0.8"
-"""BIRD wants an IPv4 router id even where only BFD over IPv6 is spoken, which carries none: a dummy (RFC 7600)."""
-
-
-def render(peers: Iterable[Peer], router_id: str) -> str:
-    """A configuration with one BFD protocol: a session with each peer (RFC 5880, 5881)."""
-    ordered = sorted(peers, key=lambda peer: peer.address)
-    lines = [f"router id {router_id};", "protocol device sp_device { scan time 10; }", "protocol bfd sp_bfd {"]
-    for device in sorted({peer.device for peer in ordered}):
-        peer = next(item for item in ordered if item.device == device)
-        lines.append(f'  interface "{device}" {{')
-        lines.append(f"    min rx interval {peer.interval} ms;")
-        lines.append(f"    min tx interval {peer.interval} ms;")
-        lines.append(f"    idle tx interval {max(peer.interval, 300)} ms;")
-        lines.append(f"    multiplier {peer.multiplier};")
-        lines.append("  };")
-    lines += [f'  neighbor {peer.address} dev "{peer.device}" local {peer.local};' for peer in ordered]
-    return "\n".join([*lines, "}", ""])
+"""BIRD wants an IPv4 router id even where nobody is told one: a dummy (RFC 7600)."""
+_ROUTES = "12"
+"""The protocol number of BIRD's routes (RTPROT_BIRD in linux/rtnetlink.h)."""
+_PATIENCE = 5
+"""Seconds within which a BIRD that was started answers, and one that was told to end does not any more."""
 
 
 class Bird:
-    """One BIRD process of this network namespace. It is started when there is a peer and its socket does not answer,
-    and lives in a session of its own, so that an agent's end ends no BFD session. It is stopped with its last peer."""
+    """One BIRD process of this network namespace. It is started when there is any object and its socket does not
+    answer, and lives in a session of its own, so that an agent's end ends nothing. It is stopped with its last object.
+    """
 
-    def __init__(self, runtime_dir: Path) -> None:
+    def __init__(self, runtime_dir: Path, route_protocol: int = 83) -> None:
         self._config = runtime_dir / "bird.conf"
+        self._part = runtime_dir / "bird.conf.new"
         self._socket = runtime_dir / "bird.ctl"
         self._pid = runtime_dir / "bird.pid"
+        self._route_protocol = route_protocol
 
-    def read(self) -> dict[object, Peer]:
-        """The peers of the configuration in force, as long as the process answers."""
-        found: dict[object, Peer] = {}
-        if not self._answers() or not self._config.exists():
-            return found
-        interval, multiplier = 100, 3
-        for line in self._config.read_text().splitlines():
-            words = line.split()
-            if words[:3] == ["min", "rx", "interval"]:
-                interval = int(words[3])
-            elif words[:1] == ["multiplier"]:
-                multiplier = int(words[1].rstrip(";"))
-            elif words[:1] == ["neighbor"]:
-                peer = Peer(words[1], words[5].rstrip(";"), words[3].strip('"'), interval, multiplier)
-                found[peer.key] = peer
+    def read(self) -> dict[Kind, dict[object, BirdObject]]:
+        """The objects of the configuration in force, as long as the process answers; no passwords."""
+        found: dict[Kind, dict[object, BirdObject]] = {kind: {} for kind in KINDS}
+        if self._answers():
+            for key, item in self.configured().items():
+                found[item.kind][key] = replace(item, password="") if isinstance(item, Session) else item
         return found
 
-    def write(self, peers: Iterable[Peer]) -> list[str]:
-        """Put a configuration with exactly these peers in force. Without any, there is no process either."""
-        kept = list(peers)
+    def configured(self) -> dict[object, BirdObject]:
+        """The objects of the last configuration that was in force, whether its process still lives or not."""
+        return birdconf.parse(self._text())
+
+    def change(self, upserts: Iterable[BirdObject], deletes: Iterable[BirdObject]) -> list[str]:
+        """Put these objects in force beside the others, or in the place of those with their keys, and take others out;
+        a line for each that BIRD does not take. Without any object there is no process either."""
+        before = self.configured()
+        gone = {item.key for item in deletes}
+        wanted = {key: item for key, item in before.items() if key not in gone} | {item.key: item for item in upserts}
         try:
-            return self._put_in_force(kept) if kept else self._stop()
+            if not wanted:
+                return self.stop()
+            accepted, failures = self._accepted({}, list(wanted.values()), before)
+            return failures + (self._put_in_force(accepted, before) if accepted else self.stop())
         except OSError as error:
             return [f"bird: {error.strerror or error}"]
 
-    def _put_in_force(self, peers: list[Peer]) -> list[str]:
-        """The file takes its name only when BIRD has taken what it says, so that `read` tells the truth."""
-        router_id = next((p.local for p in peers if ipaddress.ip_address(p.local).version == 4), _NO_ROUTER_ID)
-        self._config.parent.mkdir(parents=True, exist_ok=True)
-        part = self._config.with_suffix(".new")
-        part.write_text(render(peers, router_id))
-        if self._answers():
-            answer = self.ask(f'configure soft "{part}"')
-            if not any(line[:4] in _SUCCESS for line in answer):
-                return [f"bird configure: {' '.join(answer)}"]
-            part.replace(self._config)
-            return []
-        part.replace(self._config)
-        return self._start()
-
-    def _stop(self) -> list[str]:
-        if self._answers():
-            self.ask("down")
-        self._config.unlink(missing_ok=True)
-        return []
+    def stop(self) -> list[str]:
+        """End the process, if there is one, and take its routes out of the kernel."""
+        tables = _tables(self.configured())
+        try:
+            if self._answers():
+                self.ask("down")
+                if not _soon(lambda: not self._answers()):
+                    return ["bird: it does not end"]
+            self._config.unlink(missing_ok=True)
+        except OSError as error:
+            return [f"bird: {error.strerror or error}"]
+        return _flush(tables)
 
     def sessions(self) -> dict[str, str]:
-        """State (Up, Down, Init, AdminDown) by peer address; empty while BIRD does not answer."""
+        """State (Up, Down, Init, AdminDown) of BFD by peer address; empty while BIRD does not answer."""
         try:
             answer = self.ask("show bfd sessions")
         except OSError:
@@ -101,56 +94,199 @@ class Bird:
                 found[words[0]] = words[2]
         return found
 
-    def _start(self) -> list[str]:
-        self._socket.unlink(missing_ok=True)
-        path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-        done = subprocess.run(
-            [BIRD, "-c", str(self._config), "-s", str(self._socket), "-P", str(self._pid)],
-            start_new_session=True,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PATH": path},
-        )
-        if done.returncode != 0:
-            return [f"bird: {done.stderr.strip() or done.stdout.strip()}"]
-        deadline = time.monotonic() + 5
-        while not self._answers():
-            if time.monotonic() > deadline:
-                return ["bird: its control socket does not answer"]
-            time.sleep(0.02)
-        return []
-
-    def _answers(self) -> bool:
-        try:
-            self.ask("show status")
-        except OSError:
-            return False
-        return True
-
     def ask(self, command: str) -> list[str]:
-        """The lines of the answer to a command; OSError while BIRD does not answer.
+        """The lines of the answer to a command; OSError while BIRD does not answer."""
+        return list(self.answer(command))
+
+    def answer(self, command: str) -> Iterator[str]:
+        """The lines of an answer as they come; whoever has enough may stop. OSError while BIRD does not answer.
 
         A line that begins with a code and a space instead of a dash is the last.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(2)
+            link.settimeout(_PATIENCE)
             link.connect(str(self._socket))
             with link.makefile("rw", encoding="utf-8") as file:
                 file.readline()
                 file.write(command + "\n")
                 file.flush()
-                lines: list[str] = []
                 for line in file:
-                    lines.append(line.rstrip("\n"))
+                    yield line.rstrip("\n")
                     if line[:4].isdigit() and line[4:5] == " ":
-                        return lines
-        return lines
+                        return
+
+    def _text(self) -> str:
+        return self._config.read_text() if self._config.exists() else ""
+
+    def _accepted(
+        self, base: Mapping[object, BirdObject], candidates: list[BirdObject], before: Mapping[object, BirdObject]
+    ) -> tuple[dict[object, BirdObject], list[str]]:
+        """`base` with all of `candidates` that BIRD can read along with it, and a line for each of the others, which
+        stays as it was `before`. All at once is tried first, then halves."""
+        whole = dict(base)
+        whole |= {item.key: item for item in candidates}
+        complaint = self._complaint(whole)
+        if not complaint:
+            return whole, []
+        if len(candidates) == 1:
+            (bad,) = candidates
+            if before.get(bad.key, bad) == bad:
+                del whole[bad.key]
+            else:
+                whole[bad.key] = before[bad.key]
+            return whole, [f"bird {_named(bad)}: {complaint}"]
+        middle = len(candidates) // 2
+        left, failures = self._accepted(base, candidates[:middle], before)
+        right, more = self._accepted(left, candidates[middle:], before)
+        return right, failures + more
+
+    def _complaint(self, objects: Mapping[object, BirdObject]) -> str:
+        """What is wrong with a configuration of these objects; "" if nothing is. It is left in the new file."""
+        for item in objects.values():
+            if flaw := birdconf.flaw(item):
+                return flaw
+        self._write(birdconf.render(objects.values(), self._router_id(objects), self._route_protocol))
+        done = subprocess.run(
+            [BIRD, "-p", "-c", str(self._part)], capture_output=True, text=True, check=False, env=_environment()
+        )
+        return "" if done.returncode == 0 else _last(done).replace(f"{self._part}:", "line ")
+
+    def _write(self, text: str) -> None:
+        """The file has passwords in it."""
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        self._part.unlink(missing_ok=True)
+        with open(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+
+    def _put_in_force(self, objects: Mapping[object, BirdObject], before: Mapping[object, BirdObject]) -> list[str]:
+        """The file takes its name only when BIRD has taken what it says, so that `read` tells the truth.
+
+        A process that died is first started as it was: it has to hear from its peers what they still have, before it
+        takes anything out of the kernel.
+        """
+        text = birdconf.render(objects.values(), self._router_id(objects), self._route_protocol)
+        revived = not self._answers() and bool(before) and not self._start(recover=True)
+        if not revived and not self._answers():
+            self._write(text)
+            self._part.replace(self._config)
+            return self._start(recover=False)
+        if text == self._text():
+            return []
+        self._write(text)
+        answer = self.ask(f'configure "{self._part}"')
+        if not any(line[:4] in _TAKEN for line in answer):
+            return [f"bird configure: {' '.join(answer)}"]
+        self._part.replace(self._config)
+        return _flush(_tables(before) - _tables(objects))
+
+    def _router_id(self, objects: Mapping[object, BirdObject]) -> str:
+        """It stays as it is, since another one would end every session."""
+        kept = birdconf.router_id(self._text())
+        return kept if kept not in ("", _NO_ROUTER_ID) else _router_id(objects.values())
+
+    def _start(self, recover: bool) -> list[str]:
+        self._socket.unlink(missing_ok=True)
+        done = subprocess.run(
+            [
+                BIRD,
+                *(["-R"] if recover else []),
+                "-c",
+                str(self._config),
+                "-s",
+                str(self._socket),
+                "-P",
+                str(self._pid),
+            ],
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(),
+        )
+        if done.returncode != 0:
+            return [f"bird: {_last(done)}"]
+        return [] if _soon(self._answers) else ["bird: its control socket does not answer"]
+
+    def _answers(self) -> bool:
+        try:
+            self.ask("show status")
+        except TimeoutError:
+            return True  # it is busy or frozen: it is there, and a second one would fight with it
+        except OSError:
+            return False
+        return True
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
+
+
+def _last(done: subprocess.CompletedProcess[str]) -> str:
+    return (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").removeprefix("bird: ")
+
+
+def _soon(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _named(item: BirdObject) -> str:
+    """What a failure calls an object."""
+    return f"peer {item.address}" if isinstance(item, Peer) else " ".join(str(part) for part in item.key if part != "")
+
+
+def _tables(objects: Mapping[object, BirdObject]) -> set[int]:
+    """Kernel tables that BIRD alone fills."""
+    return {item.table for item in objects.values() if isinstance(item, Fib)} - {MAIN}
+
+
+def _flush(tables: Collection[int]) -> list[str]:
+    """Take BIRD's routes out of tables that it has left; it does not do that itself (see `birdconf`)."""
+    failures = []
+    for table in sorted(tables):
+        for family in FAMILIES:
+            done = run(["ip", f"-{family}", "route", "flush", "table", str(table), "proto", _ROUTES])
+            if done.returncode != 0 and not any(word in done.stderr for word in GONE):
+                failures.append(f"ip route flush table {table}: {done.stderr.strip()}")
+    return failures
+
+
+def _router_id(objects: Iterable[BirdObject]) -> str:
+    """An address of this node's own that no other node has, whatever it is that it speaks; of IPv6 ones, which do not
+    fit (RFC 6286 asks for no more than a unique number), a digest."""
+    found: set[IPAddress] = set()
+    for item in sorted(objects, key=lambda item: str(item.key)):
+        if isinstance(item, Peer):
+            found.add(ip_address(item.local))
+        elif isinstance(item, Session):
+            found |= {address for address in [_source(item)] if address is not None}
+    four = sorted(address for address in found if isinstance(address, IPv4Address))
+    six = sorted(address for address in found if isinstance(address, IPv6Address))
+    if four:
+        return str(four[0])
+    return str(IPv4Address(sha256(six[0].packed).digest()[:4])) if six else _NO_ROUTER_ID
+
+
+def _source(session: Session) -> IPAddress | None:
+    """The address from which a session is or would be spoken; None while the peer cannot be reached."""
+    if session.source:
+        return ip_address(session.source)
+    peer = ip_address(session.address)
+    with socket.socket(socket.AF_INET if peer.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((session.address, session.port))
+            return ip_address(probe.getsockname()[0])
+        except OSError:
+            return None
 
 
 def _is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(text)
+        ip_address(text)
     except ValueError:
         return False
     return True

@@ -7,7 +7,7 @@ from typing import Any
 from sallyport.drivers import links, netlink
 from sallyport.drivers.bird import Bird
 from sallyport.drivers.nftables import Tables
-from sallyport.model.kernel import KernelObject, Kind, Peer, Sysctl
+from sallyport.model.kernel import KernelObject, Kind, Sysctl
 from sallyport.model.settings import Settings
 from sallyport.reconcile.sequence import Step
 
@@ -20,7 +20,7 @@ class Kernel:
     def __init__(self, settings: Settings, runtime_dir: Path) -> None:
         self._settings = settings
         self.tables = Tables(settings)
-        self.bird = Bird(runtime_dir)
+        self.bird = Bird(runtime_dir, settings.route_protocol)
 
     def read(self, sysctls: Iterable[str] = ()) -> dict[Kind, dict[object, KernelObject]]:
         """All that is ours, and the present values of `sysctls`."""
@@ -33,7 +33,8 @@ class Kernel:
         found[Kind.SYSCTL] = self.sysctls(sysctls)
         found[Kind.ADDRESS] = dict(links.read_addresses(listed, held))
         found |= netlink.read([str(name) for name in devices], settings)
-        found[Kind.PEER] = dict(self.bird.read())
+        for kind, items in self.bird.read().items():
+            found[kind] = dict(items)
         return found
 
     def sysctls(self, paths: Iterable[str]) -> dict[object, KernelObject]:
@@ -63,6 +64,14 @@ class Kernel:
                 return self.tables.change_chains(upserts, deletes)
             case Kind.ADDRESS:
                 return links.write_addresses(upserts, deletes)
+            case Kind.FIB | Kind.PEER | Kind.SESSION:
+                return self.bird.change(upserts, deletes)
+            case _:
+                return self._route(kind, upserts, deletes)
+
+    def _route(self, kind: Kind, upserts: tuple[Any, ...], deletes: tuple[Any, ...]) -> list[str]:
+        settings = self._settings
+        match kind:
             case Kind.NEIGHBOR:
                 return netlink.write_neighbors(upserts, deletes)
             case Kind.FDB:
@@ -71,15 +80,8 @@ class Kernel:
                 return netlink.write_next_hops(upserts, deletes, settings)
             case Kind.ROUTE:
                 return netlink.write_routes(upserts, deletes, settings)
-            case Kind.RULE:
+            case _:
                 return netlink.write_rules(upserts, deletes, settings)
-            case Kind.PEER:
-                return self._peers(upserts, deletes)
-
-    def _peers(self, upserts: tuple[Peer, ...], deletes: tuple[Peer, ...]) -> list[str]:
-        peers = self.bird.read() | {peer.key: peer for peer in upserts}
-        gone = {peer.key for peer in deletes}
-        return self.bird.write(peer for key, peer in peers.items() if key not in gone)
 
 
 def _value(path: str) -> str:

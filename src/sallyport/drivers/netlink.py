@@ -62,7 +62,8 @@ def _rules(family: Family, listed: Objects, protocol: str) -> Iterator[KernelObj
         if item.get("protocol") == protocol:
             mark = int(item.get("fwmark", "0"), 0)
             mask = int(item.get("fwmask", "0xffffffff" if mark else "0"), 0)
-            yield Rule(family, item["priority"], _table(item["table"]), mark, mask, int(item.get("dport", 0)))
+            port, device = int(item.get("dport", 0)), item.get("iif", "")
+            yield Rule(family, item["priority"], _table(item["table"]), mark, mask, port, device)
 
 
 def _table(text: str) -> int:
@@ -125,6 +126,11 @@ def write_rules(upserts: Iterable[Rule], deletes: Iterable[Rule], settings: Sett
 
 
 def _rule(rule: Rule) -> str:
+    return f"priority {rule.priority} {_selector(rule)} lookup {rule.table}"
+
+
+def _selector(rule: Rule) -> str:
+    if rule.iif:
+        return f"iif {rule.iif}"
     # 17 is UDP. Its name is in /etc/protocols, which a minimal Debian lacks, and then no tunnel packet found its way.
-    selector = f"fwmark {rule.mark:#x}/{rule.mask:#x}" if rule.mark else f"ipproto 17 dport {rule.udp_port}"
-    return f"priority {rule.priority} {selector} lookup {rule.table}"
+    return f"fwmark {rule.mark:#x}/{rule.mask:#x}" if rule.mark else f"ipproto 17 dport {rule.udp_port}"
