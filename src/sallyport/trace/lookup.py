@@ -11,8 +11,11 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 from sallyport.model.addresses import family_of
 from sallyport.model.kernel import (
+    Bootstrap,
+    Chain,
     Element,
     Fdb,
+    Fib,
     InterfaceAddress,
     KernelObject,
     Link,
@@ -25,6 +28,8 @@ from sallyport.model.kernel import (
 )
 from sallyport.model.settings import Settings
 from sallyport.model.state import Family, IPAddress
+from sallyport.trace.choices import stands
+from sallyport.trace.routes import Lead, lead
 from sallyport.trace.underlay import Host, Underlay
 
 MAIN_TABLE = 254
@@ -34,22 +39,31 @@ BROADCAST = IPv4Address("255.255.255.255")
 
 
 class Way(StrEnum):
-    """Where a route leads. CLUSTER is the CNI's way to a pod or service, UPLINK leads to the other nodes and out."""
+    """Where a route leads. CLUSTER is the CNI's way to a pod or service, UPLINK leads to the other nodes and out by the
+    main table, NETWORK out by the table of external networks."""
 
     LOCAL = "local"
     TUNNEL = "tunnel"
     CLUSTER = "cluster"
     UPLINK = "uplink"
+    NETWORK = "network"
     NOWHERE = "nowhere"
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The outcome of a route lookup: what decided, in words, and the next hop where it leads into a tunnel."""
+    """The outcome of a route lookup: what decided, in words, and the next hop where it leads into a tunnel.
+
+    `devices` are those that it may leave by, none where they are not known; `lead` the routes of an external network,
+    and `table` their table.
+    """
 
     way: Way
     decided: str
     next_hop: NextHop | None = None
+    devices: tuple[str, ...] = ()
+    lead: Lead | None = None
+    table: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ class NodeKernel:
         self._ground = ground
         self._settings = settings
         self._sets: dict[str, dict[str, str]] = {}
+        self._fibs: dict[int, tuple[str, ...]] = {}
         self._routes: dict[tuple[Family, int], list[Route]] = {}
         self._rules: list[Rule] = []
         self._skeletons: dict[str, Skeleton] = {}
@@ -93,6 +108,8 @@ class NodeKernel:
                 self._rules.append(item)
             case Skeleton():
                 self._skeletons[item.family] = item
+            case Fib():
+                self._fibs[item.table] = item.networks
             case _:
                 self._keyed[(type(item), item.key)] = item
 
@@ -113,13 +130,27 @@ class NodeKernel:
 
     def covers(self, name: str, address: IPAddress) -> str | None:
         """The interval of a set that holds the address, as written."""
-        for member in self._sets.get(name, ()):
-            first, _, last = member.partition("-")
-            if last and int(ip_address(first)) <= int(address) <= int(ip_address(last)):
-                return member
-            if not last and address in ip_network(member):
-                return member
-        return None
+        return next((member for member in self._sets.get(name, ()) if _holds(member, address)), None)
+
+    def covers_pair(self, name: str, first: IPAddress, second: IPAddress) -> str | None:
+        """The same of a set of two addresses: the second part of the member, whose first has the first address."""
+        pairs = (member.split(" . ") for member in self._sets.get(name, ()))
+        return next((part for own, part in pairs if _holds(own, first) and _holds(part, second)), None)
+
+    def chain(self, name: str) -> Chain | None:
+        """A chain that chooses among exits."""
+        found = self._keyed.get((Chain, name))
+        return found if isinstance(found, Chain) else None
+
+    def client(self, address: IPAddress) -> str | None:
+        """The value of a client's element, None where there is none; nor can there be one without its chains."""
+        target = self.value(f"clients{address.version}", address)
+        return target if target is not None and stands(target, self.chain) else None
+
+    def wires(self, mark: int) -> frozenset[str]:
+        """The devices by which packets with the mark of an exit to external networks may leave."""
+        pairs = (member.split(" . ") for member in self._sets.get("wires", ()))
+        return frozenset(device for own, device in pairs if own == str(mark))
 
     def strict(self, device: str) -> bool:
         """Whether the device drops IPv4 packets that it would not send answers by (rp_filter 1, RFC 3704)."""
@@ -167,15 +198,22 @@ class NodeKernel:
                 and (routed := self._main(flow, f"rule {_words(rule)}, ")).way is not Way.NOWHERE
             ):
                 return routed
-            route = self._lookup(rule, flow)
+            route, learned = self._lookup(rule, flow), self._lead(rule, flow)
+            if learned is not None and (route is None or ip_network(route.destination).prefixlen <= learned.length):
+                return _by_network(rule, learned)
             if route is not None and route.type != "throw":
                 return self._by(rule, route)
             end = "throw" if route else "empty"
             before = f"rule {_words(rule)}, table {rule.table} {end}, "
         return self._main(flow, before)
 
+    def _lead(self, rule: Rule, flow: Flow) -> Lead | None:
+        """What BIRD has put into the table, at better metrics than ours."""
+        bootstraps = (item for item in self._keyed.values() if isinstance(item, Bootstrap))
+        return lead(flow.destination, self._fibs.get(rule.table, ()), self.host.report, bootstraps)
+
     def _lookup(self, rule: Rule, flow: Flow) -> Route | None:
-        """Longest prefix, then lowest metric."""
+        """Of our own routes the longest prefix, then the lowest metric."""
         fitting = [
             (-network.prefixlen, route.metric, route)
             for route in self._routes.get((rule.family, rule.table), ())
@@ -210,11 +248,32 @@ class NodeKernel:
             return Routed(Way.NOWHERE, f"{decided}{destination} stays on its link")
         if family_of(destination) not in self.host.uplinks:
             return Routed(Way.NOWHERE, f"{decided}no route to {destination}")
-        return Routed(Way.UPLINK, f"{decided}uplink")
+        device = self.host.device(destination)
+        return Routed(Way.UPLINK, f"{decided}uplink", devices=(device,) if device else ())
+
+
+def _by_network(rule: Rule, found: Lead) -> Routed:
+    decided = f"rule {_words(rule)}, table {rule.table}: "
+    if not found.routes:
+        decided += f"routes of {found.network} come by BGP and are not known here"
+        return Routed(Way.NETWORK, decided, lead=found, table=rule.table)
+    decided += f"{found.network}'s {found.routes[0].destination} via {' or '.join(found.routers) or 'its link'}"
+    if found.partial:
+        decided += ", of those that are known"
+    return Routed(Way.NETWORK, decided, devices=found.devices, lead=found, table=rule.table)
+
+
+def _holds(member: str, address: IPAddress) -> bool:
+    """Whether an interval has the address, written as a network, an address, or from first to last."""
+    first, _, last = member.partition("-")
+    if last:
+        return int(ip_address(first)) <= int(address) <= int(ip_address(last))
+    return address in ip_network(member)
 
 
 def _selects(rule: Rule, flow: Flow) -> bool:
-    if rule.family != flow.destination.version or (flow.mark ^ rule.mark) & rule.mask:
+    """Rules of external networks' devices (`iif`) are for replies: what a pod sends comes in by another one."""
+    if rule.iif or rule.family != flow.destination.version or (flow.mark ^ rule.mark) & rule.mask:
         return False
     return not rule.udp_port or (flow.protocol, flow.port) == ("udp", rule.udp_port)
 

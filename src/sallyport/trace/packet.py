@@ -12,11 +12,12 @@ Protocol = Literal["tcp", "udp", "icmp"]
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """What conntrack remembers of a connection at a node: the source it leaves with, and by a label of ours whether it
-    began with a mark."""
+    """What conntrack remembers of a connection at a node: the source it leaves with, by a label of ours whether it
+    began with a mark, and a mark of its own, which keeps the egress id where exits share a destination (0: none)."""
 
     source: IPAddress
     labelled: bool = False
+    mark: int = 0
 
 
 Translations = Mapping[tuple[str, IPAddress], Translation]
@@ -66,6 +67,10 @@ class Trace:
     `node` is where it ended: the exit's node for a packet that left. `source` is the address that the receiver sees;
     None where no receiver sees the packet, and for a reply, which goes by the connection that it answers.
     `governed` is true when it left with the source that the node's map of exits has for its mark.
+
+    For a packet that left, `device` is the one it left by, where that is known; for one that left for an external
+    network `network` is its name and `router` the next router's address, "" on the link itself. Several that are
+    possible are joined by "or". `table` is the number of the routing table that led it out, 0 for the main one.
     """
 
     hops: tuple[Hop, ...]
@@ -74,3 +79,7 @@ class Trace:
     source: IPAddress | None = None
     governed: bool = False
     translated: Translations = field(default_factory=dict)
+    network: str = ""
+    router: str = ""
+    device: str = ""
+    table: int = 0

@@ -8,11 +8,13 @@ followed.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from itertools import pairwise
 
 from sallyport.model.addresses import family_of
 from sallyport.model.kernel import KernelObject, Link, NextHop
 from sallyport.model.settings import Settings
 from sallyport.model.state import Family, IPAddress
+from sallyport.trace.choices import choices
 from sallyport.trace.lookup import Flow, NodeKernel, Routed, Way
 from sallyport.trace.packet import Hop, Packet, Trace, Translation, Translations, Verdict
 from sallyport.trace.underlay import Underlay
@@ -22,15 +24,17 @@ CARRIED = 0xFFFF
 
 
 def walk(packet: Packet, kernels: Mapping[str, Iterable[KernelObject]], ground: Underlay, settings: Settings) -> Trace:
-    """The way of a packet, given what our part of each node's kernel holds. Where several nodes answer for one egress
-    IP, the first of them by name gets the packet; `walks` tells all ways."""
+    """The way of a packet, given what our part of each node's kernel holds. Where several exits share new connections,
+    the first of them by id gets it, and where several nodes answer for one egress IP, the first by name; `walks` tells
+    all ways."""
     return walks(packet, kernels, ground, settings)[0]
 
 
 def walks(
     packet: Packet, kernels: Mapping[str, Iterable[KernelObject]], ground: Underlay, settings: Settings
 ) -> tuple[Trace, ...]:
-    """All ways that a packet may take: one for each node that may get it where several answer for one address."""
+    """All ways that a packet may take: one for each exit that its connection may begin with, and one for each node that
+    may get it where several answer for one address."""
     names = sorted({packet.node, *kernels, *ground.hosts})
     nodes = {name: NodeKernel(name, kernels.get(name, ()), ground, settings) for name in names}
     return tuple(_Walk(packet, nodes, settings).run())
@@ -38,11 +42,13 @@ def walks(
 
 @dataclass(frozen=True, slots=True)
 class _Walker:
-    """A packet on its way: at `node`, with these addresses and mark. `came_by` is the tunnel device it came out of."""
+    """A packet on its way: at `node`, with these addresses and mark. `noted` is what a chain has put into its
+    connection's mark, `came_by` the tunnel device it came out of."""
 
     node: NodeKernel
     source: IPAddress
     mark: int = 0
+    noted: int = 0
     came_by: str = ""
     been: frozenset[str] = frozenset()
     hops: tuple[Hop, ...] = ()
@@ -53,8 +59,12 @@ class _Walker:
 
     def leaving_with(self, source: IPAddress) -> "_Walker":
         """With that source from here on, and conntrack remembering it."""
-        made = Translation(source, labelled=bool(self.mark) and self.node.filtered)
-        return replace(self, source=source, translated={**self.translated, (self.node.name, self.source): made})
+        own = self.mark if self.node.filtered and self.node.value("networked", self.mark) is not None else self.noted
+        return self.keeping(Translation(source, labelled=bool(self.mark) and self.node.filtered, mark=own))
+
+    def keeping(self, made: Translation) -> "_Walker":
+        """With what conntrack remembers of its connection."""
+        return replace(self, source=made.source, translated={**self.translated, (self.node.name, self.source): made})
 
     def ended(self, verdict: Verdict, decided: str, effect: str, *, source: IPAddress | None = None) -> Trace:
         hops = self.told(decided, effect).hops
@@ -77,26 +87,51 @@ class _Walk:
     def run(self) -> Iterator[Trace]:
         packet = self.packet
         start = _Walker(self.nodes[packet.node], packet.source, translated=packet.translated)
-        yield from self._routed(self._steered(start))
+        for steered in self._steered(start):
+            yield from self._routed(steered)
 
-    def _steered(self, at: _Walker) -> _Walker:
+    def _steered(self, at: _Walker) -> Iterator[_Walker]:
         """Chain `steer`: prerouting, after the destination NAT of services."""
+        f = self.family
+        if (passed := self._unsteered(at)) is not None:
+            yield at.told(passed, "not steered")
+        elif (target := at.node.client(at.source)) is None:
+            yield at.told(f"steer: clients{f} lacks {at.source}", "not steered")
+        else:
+            yield from self._chosen(at, target)
+
+    def _unsteered(self, at: _Walker) -> str | None:
+        """What makes the chain leave a packet alone, None where it looks for its client."""
         node, destination, f = at.node, self.packet.destination, self.family
         if not node.filtered:
-            return at.told("no table of ours", "not steered")
+            return "no table of ours"
         if not self.packet.original:
-            return at.told("steer: a reply", "not steered")
+            return "steer: a reply"
         if not node.is_unicast(destination):
-            return at.told(f"steer: {destination} is not unicast from here", "not steered")
+            return f"steer: {destination} is not unicast from here"
         if node.value(f"nodes{f}", destination) is not None:
-            return at.told(f"steer: nodes{f} has {destination}", "not steered")
+            return f"steer: nodes{f} has {destination}"
         if (network := node.covers(f"excluded{f}", destination)) is not None:
-            return at.told(f"steer: excluded{f} has {network}", "not steered")
-        number = node.value(f"clients{f}", at.source)
-        if number is None:
-            return at.told(f"steer: clients{f} lacks {at.source}", "not steered")
-        marked = replace(at, mark=self.settings.mark(int(number)))
-        return marked.told(f"steer: clients{f} has {at.source}", f"egress id {number}, mark {marked.mark:#x}")
+            return f"steer: excluded{f} has {network}"
+        return None
+
+    def _chosen(self, at: _Walker, target: str) -> Iterator[_Walker]:
+        """What a client's element leads to: one id, or chains that choose by destination and connection."""
+        settings = self.settings
+        kept = at.translated.get((at.node.name, at.source))
+        connection = (kept.mark & settings.mark_mask) >> settings.mark_shift if kept else 0
+        asked = choices(target, self.packet.destination, connection, settings.nowhere_id, at.node.chain)
+        for item in asked:
+            steps = (f"steer: clients{self.family} has {at.source}", *item.steps)
+            made = at
+            for step, further in pairwise(steps):
+                made = made.told(step, further.partition(":")[0])
+            if item.id is None:
+                yield made.told(steps[-1], "not steered")
+                continue
+            mark = settings.mark(item.id)
+            made = replace(made, mark=mark, noted=mark if item.noted else 0)
+            yield made.told(steps[-1], f"egress id {item.id}, mark {mark:#x}")
 
     def _routed(self, at: _Walker) -> Iterator[Trace]:
         """The route lookup, and what follows it."""
@@ -107,8 +142,7 @@ class _Walk:
         elif routed.way is Way.NOWHERE:
             yield at.dropped(routed.decided, "dropped, answered with unreachable")
         else:
-            device = routed.next_hop.device if routed.next_hop else ""
-            yield from self._forwarded(at.told(routed.decided, f"by {device or _WAYS[routed.way]}"), routed)
+            yield from self._forwarded(at.told(routed.decided, f"by {_by(routed)}"), routed)
 
     def _forwarded(self, at: _Walker, routed: Routed) -> Iterator[Trace]:
         passed, decided = self._guarded(at, routed)
@@ -128,11 +162,11 @@ class _Walk:
         if routed.way is Way.CLUSTER:
             yield at.ended(Verdict.DELIVERED, "network of the CNI", "delivered in the cluster", source=at.source)
         else:
-            yield from self._out(at)
+            yield from self._out(at, routed)
 
     def _guarded(self, at: _Walker, routed: Routed) -> tuple[bool, str]:
         """Chain `guard` of the forward hook, with `marked` and `unmarked`: whether the packet passes, and by what."""
-        node, mark, f = at.node, at.mark & self.settings.mark_mask, self.family
+        node, mark = at.node, at.mark & self.settings.mark_mask
         into_tunnel = routed.next_hop is not None
         if not node.filtered:
             return True, "no table of ours, no guard"
@@ -143,15 +177,25 @@ class _Walk:
         if mark and into_tunnel:
             return True, "guard: marked, into the tunnel"
         if mark:
-            known = node.value(f"marks{f}", mark) is not None
-            limit = node.value("limits", mark)
-            shown = f", limited to {limit.partition('/')[0]} bit/s" if limit else ""
-            return known, f"guard: marks{f} {'has' if known else 'lacks'} {mark:#x}{shown}"
+            return self._marked(at, routed)
         if not self.packet.original:
             return True, "guard: a reply"
         if (kept := at.translated.get((node.name, at.source))) is not None and kept.labelled:
             return False, "guard: the connection began with a mark and has none now"
         return self._unmarked(at)
+
+    def _marked(self, at: _Walker, routed: Routed) -> tuple[bool, str]:
+        node, mark, f = at.node, at.mark & self.settings.mark_mask, self.family
+        shown = ""
+        if node.value("networked", mark) is not None:
+            wires, devices = node.wires(mark), _devices(at, routed, self.settings)
+            if not devices or not wires.issuperset(devices):
+                return False, f"guard: wires lacks {mark:#x} with {' or '.join(devices) or 'any device'}"
+            shown = f", wires with {' or '.join(devices)}"
+        known = node.value(f"marks{f}", mark) is not None
+        limit = node.value("limits", mark)
+        shown += f", limited to {limit.partition('/')[0]} bit/s" if limit else ""
+        return known, f"guard: marks{f} {'has' if known else 'lacks'} {mark:#x}{shown}"
 
     def _unmarked(self, at: _Walker) -> tuple[bool, str]:
         node, destination, f = at.node, self.packet.destination, self.family
@@ -159,6 +203,8 @@ class _Walk:
             return True, f"guard: nodes{f} has {destination}"
         if (network := node.covers(f"excluded{f}", destination)) is not None:
             return True, f"guard: excluded{f} has {network}"
+        if (network := node.covers_pair(f"ordinary{f}", at.source, destination)) is not None:
+            return True, f"guard: ordinary{f} has {at.source} with {network}"
         if node.value(f"governed{f}", at.source) is not None:
             return False, f"guard: governed{f} has {at.source}, which has no mark"
         if node.value(f"free{f}", at.source) is not None:
@@ -174,7 +220,8 @@ class _Walk:
         mark = at.mark & self.settings.mark_mask
         if (kept := at.translated.get((node.name, at.source))) is not None:
             told = f"source {kept.source}"
-            return replace(at, source=kept.source).told("conntrack: the connection has its NAT already", told)
+            kept = replace(kept, mark=at.noted or kept.mark)
+            return at.keeping(kept).told("conntrack: the connection has its NAT already", told)
         if not self.packet.original:
             return at
         if node.filtered and routed.next_hop is not None:
@@ -183,8 +230,9 @@ class _Walk:
             return at
         if node.filtered and mark and (address := node.value(f"exits{f}", mark)) is not None:
             return at.leaving_with(ip_address(address)).told(f"exit: exits{f} has {mark:#x}", f"source {address}")
-        if routed.way is Way.UPLINK and not self._owners(at.source):
-            own = node.host.uplinks[f]
+        routers = routed.lead.routers if routed.lead else ()
+        own = node.host.masquerade(ip_address(routers[0]) if routers else self.packet.destination)
+        if routed.way in (Way.UPLINK, Way.NETWORK) and own is not None and not self._owners(at.source):
             return at.leaving_with(own).told("masquerade of the CNI", f"source {own}")
         return at
 
@@ -196,22 +244,30 @@ class _Walk:
         known = node.value(f"sources{f}", f"{mark} . {at.source}") is not None
         return known, f"verify: sources{f} {'has' if known else 'lacks'} {mark:#x} with {at.source}"
 
-    def _out(self, at: _Walker) -> Iterator[Trace]:
-        """By the uplink: to whichever nodes answer for the destination, else out of the cluster."""
-        owners = self._owners(self.packet.destination)
+    def _out(self, at: _Walker, routed: Routed) -> Iterator[Trace]:
+        """By a link: to whichever nodes answer for the destination on it, else out of the cluster."""
+        routers = routed.lead.routers if routed.lead else ()
+        owners = [] if routers else self._owners(self.packet.destination)
         for node in owners:
-            arrived = at.told("uplink", f"to node {node.name}")
+            arrived = at.told(_link(routed), f"to node {node.name}")
             yield self._received(replace(arrived, node=node, mark=0))
         if not owners:
-            yield self._left(at)
+            yield self._left(at, routed)
 
-    def _left(self, at: _Walker) -> Trace:
+    def _left(self, at: _Walker, routed: Routed) -> Trace:
         if not self.packet.original:
             return at.ended(Verdict.LEFT, "uplink", "leaves by the connection that it answers")
         mark = at.mark & self.settings.mark_mask
         governed = bool(mark) and at.node.value(f"exits{self.family}", mark) == str(at.source)
-        left = at.ended(Verdict.LEFT, "uplink", f"leaves with source {at.source}", source=at.source)
-        return replace(left, governed=governed)
+        left = at.ended(Verdict.LEFT, _link(routed), f"leaves with source {at.source}", source=at.source)
+        return replace(
+            left,
+            governed=governed,
+            network=routed.lead.network if routed.lead else "",
+            router=" or ".join(routed.lead.routers) if routed.lead else "",
+            device=" or ".join(_devices(at, routed, self.settings)),
+            table=routed.table,
+        )
 
     def _received(self, at: _Walker) -> Trace:
         """Chain `input` of the node that the packet is for."""
@@ -290,4 +346,20 @@ class _Walk:
         return node.value(f"nodes{address.version}", address) is not None or address in node.addresses
 
 
-_WAYS = {Way.CLUSTER: "the CNI", Way.UPLINK: "the uplink"}
+def _devices(at: _Walker, routed: Routed, settings: Settings) -> tuple[str, ...]:
+    """Those that a packet may leave by; of an external network whose routes are not known, all that the guard lets."""
+    if routed.devices or routed.way is not Way.NETWORK:
+        return routed.devices
+    return tuple(sorted(at.node.wires(at.mark & settings.mark_mask)))
+
+
+def _by(routed: Routed) -> str:
+    if routed.next_hop is not None:
+        return routed.next_hop.device
+    if routed.way is Way.NETWORK:
+        return " or ".join(routed.devices) or _link(routed)
+    return "the CNI" if routed.way is Way.CLUSTER else "the uplink"
+
+
+def _link(routed: Routed) -> str:
+    return f"network {routed.lead.network}" if routed.lead else "uplink"
