@@ -103,11 +103,21 @@ def _disputed(chosen: list[Governed], clients: Mapping[PodKey, Client]) -> set[I
 
 
 def overlaps(
-    exits: Mapping[str, Exit], assignments: Mapping[str, Assignment], clients: Mapping[PodKey, Client]
+    exits: Mapping[str, Exit],
+    assignments: Mapping[str, Assignment],
+    clients: Mapping[PodKey, Client],
+    policies: Sequence[Policy] = (),
 ) -> tuple[Overlap, ...]:
-    """Pairs of exits that want the same pods in the same family, the winner named."""
+    """Pairs of exits that want the same pods in the same family, the winner named; a policy that decides about pods
+    that an exit asks for wins by its object's kind and name."""
     pods: dict[tuple[str, str, Family], list[PodKey]] = {}
-    for key, names in sorted(_selected(exits, clients).items()):
+    selected, applying = _selected(exits, clients), _applying(policies, clients)
+    for key in sorted(selected.keys() & applying.keys()):
+        for address in clients[key].addresses:
+            for name in (name for name in selected[key] if _fits(assignments[name], address)):
+                winner = str(applying[key][0].ref)
+                pods.setdefault((winner, name, 4 if address.version == 4 else 6), []).append(key)
+    for key, names in sorted(selected.items()):
         if len(names) < 2:
             continue
         for address in clients[key].addresses:

@@ -1,8 +1,10 @@
 """The controller's plan: addresses, ids, ranks, overlaps and problems of the whole cluster."""
 
-from sallyport.model.plan import Assignment, ClusterPlan
+from collections.abc import Iterable, Iterator
+
+from sallyport.model.plan import Assignment, ClusterPlan, Overlap
 from sallyport.model.settings import Settings
-from sallyport.model.state import ClusterState, IPAddress
+from sallyport.model.state import ClusterState, IPAddress, Problem
 from sallyport.plan.addresses import allocate, usage
 from sallyport.plan.choosing import choose_hops, watchers
 from sallyport.plan.clients import overlaps
@@ -26,15 +28,25 @@ def plan_cluster(state: ClusterState, settings: Settings) -> ClusterPlan:
         for name, exit_ in sorted(state.exits.items())
     }
     chosen = choose_hops(state)
+    contested = overlaps(state.exits, assignments, state.clients, state.policies)
     return ClusterPlan(
         assignments=assignments,
         usage=usage(state.pools, state.exits, given),
         clients={name: sum(key in state.clients for key in state.exits[name].clients) for name in assignments},
-        overlaps=overlaps(state.exits, assignments, state.clients),
+        overlaps=contested,
         chosen=chosen,
         watchers=watchers(state, chosen),
-        problems=tuple(sorted({*state.problems, *no_address, *no_id, *no_node})),
+        problems=tuple(sorted({*state.problems, *no_address, *no_id, *no_node, *_shared(state, contested)})),
     )
+
+
+def _shared(state: ClusterState, contested: Iterable[Overlap]) -> Iterator[Problem]:
+    """What is to be said on a policy's object about the exits that ask for pods of it."""
+    refs = {str(policy.ref): policy.ref for policy in state.policies}
+    for overlap in contested:
+        if overlap.winner in refs:
+            message = f"Egress {overlap.loser} selects pods of it too: gateways decide about the destinations they have"
+            yield Problem(refs[overlap.winner], "EgressToo", message)
 
 
 def recorded(state: ClusterState) -> dict[str, Assignment]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import structlog
 
-from sallyport.apis.antrea.status import changes, from_controller, unfound
+from sallyport.apis.antrea.status import from_controller, unfound
 from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION, translate
 from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, ExternalIPPool, ExternalIPPoolStatus, IPPoolUsage
+from sallyport.apis.conditions import changes
 from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease
 from sallyport.kube.client import Client
 from sallyport.kube.errors import ApiError, Conflict, NotFound

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from sallyport.apis.antrea.status import changes, failed, from_holder, released
+from sallyport.apis.antrea.status import failed, from_holder, released
 from sallyport.apis.antrea.types import EGRESSES, Egress, EgressStatus
+from sallyport.apis.conditions import changes
 from sallyport.kube.client import Client
 from sallyport.kube.errors import ApiError, Conflict, NotFound
 from sallyport.kube.events import Recorder

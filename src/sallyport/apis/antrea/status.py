@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from sallyport.apis.antrea.types import IP_ALLOCATED, IP_ASSIGNED, Egress, EgressStatus
-from sallyport.apis.core import Condition
+from sallyport.apis.conditions import with_condition
 from sallyport.model.plan import Assignment, Overlap
 from sallyport.model.state import IPAddress, ObjectRef, Problem
 
@@ -21,22 +21,6 @@ OVERLAPPING = "Overlapping"
 """Condition of ours: other Egresses select pods of this one too; says who wins them."""
 _ADDRESS_FIELDS = ("spec", "spec.egressIP")
 """Fields for whose sake an Egress has no address: problems of its selectors or its bandwidth do not take it away."""
-
-
-def with_condition(
-    conditions: Iterable[Condition], kind: str, wanted: tuple[str, str, str] | None, now: str
-) -> tuple[Condition, ...]:
-    """Conditions with that of type `kind` set to (status, reason, message), or removed for None.
-
-    `lastTransitionTime` moves only when the status does (Kubernetes API conventions).
-    """
-    kept = {item.type: item for item in conditions}
-    before = kept.pop(kind, None)
-    if wanted is not None:
-        status, reason, message = wanted
-        since = before.last_transition_time if before and before.status == status else now
-        kept[kind] = Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=since)
-    return tuple(kept[name] for name in sorted(kept))
 
 
 def from_controller(
@@ -103,14 +87,20 @@ def _overlapping(name: str, overlaps: Iterable[Overlap]) -> tuple[str, str, str]
     if not wins and not yields:
         return None
     parts = [
-        f"Egress {other}, which is older, governs {_pods(pods)} that this one selects too"
-        for other, pods in sorted(yields.items())
+        f"{_other(other)} governs {_pods(pods)} that this one selects too" for other, pods in sorted(yields.items())
     ]
     parts += [
         f"this Egress, being older, governs {_pods(pods)} that Egress {other} selects too"
         for other, pods in sorted(wins.items())
     ]
     return ("True", "YieldsPods" if yields else "WinsPods", "; ".join(parts))
+
+
+def _other(name: str) -> str:
+    """Who wins: another Egress by its name, or an object whose gateways come first, by kind and name."""
+    return (
+        f"{name}, for the destinations that it has gateways for," if "/" in name else f"Egress {name}, which is older,"
+    )
 
 
 def _pods(pods: set[tuple[str, str]]) -> str:
@@ -164,11 +154,3 @@ def released(status: EgressStatus, address: IPAddress | None, now: str) -> Egres
     return msgspec.structs.replace(
         status, egress_node="", egress_ip="", conditions=with_condition(status.conditions, IP_ASSIGNED, gone, now)
     )
-
-
-def changes(before: msgspec.Struct, after: msgspec.Struct) -> dict[str, object]:
-    """A merge patch (RFC 7396) from one status to the other: changed members only, null for those that are gone."""
-    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
-    changed: dict[str, object] = {name: value for name, value in new.items() if old.get(name) != value}
-    changed.update({name: None for name in old if name not in new})
-    return changed
