@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 import yaml
 
-from sallyport.apis.antrea.review import Review, Severity, review
 from sallyport.apis.antrea.translate import translate
 from sallyport.apis.manifests import Flaw, Manifest, read_manifests
+from sallyport.apis.review import Review, Severity, review
 from sallyport.model.settings import Settings
 from sallyport.plan.cluster import plan_cluster
 

@@ -11,11 +11,11 @@ import msgspec
 import typer
 
 from sallyport.apis.antrea.objects import Objects
-from sallyport.apis.antrea.review import Severity, review
 from sallyport.apis.antrea.types import EGRESSES, POOLS
 from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease, Namespace, ObjectMeta
 from sallyport.apis.manifests import Manifest
 from sallyport.apis.resource import Resource
+from sallyport.apis.review import Severity, review
 from sallyport.cli.check import read_files
 from sallyport.kube.client import Client
 from sallyport.kube.errors import NotFound

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sallyport.apis.antrea import coverage
-from sallyport.apis.antrea.coverage import Coverage, Support
 from sallyport.apis.antrea.crds import EGRESS, POOL
+from sallyport.apis.coverage import Coverage, Support
 from sallyport.apis.crd import Definition, schema_of
 
 # Written down from crd.antrea.io/v1beta1 and the documentation of Antrea 2.8, independently of our types.

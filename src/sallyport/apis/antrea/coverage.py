@@ -4,35 +4,14 @@ Keys are paths within the kind (`[]` for list entries); a field below a named on
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import NamedTuple
 
-
-class Support(StrEnum):
-    """SUPPORTED: means what it means in Antrea. IGNORED: accepted without effect. REFUSED: never stored."""
-
-    SUPPORTED = "supported"
-    IGNORED = "ignored"
-    REFUSED = "refused"
-
-
-class Coverage(NamedTuple):
-    """How far a field is covered, and why or with which difference."""
-
-    support: Support
-    reason: str
+from sallyport.apis.coverage import Coverage, supported
+from sallyport.apis.coverage import ignored as _ignored
+from sallyport.apis.coverage import refused as _refused
 
 
 def _yes(reason: str = "as in Antrea") -> Coverage:
-    return Coverage(Support.SUPPORTED, reason)
-
-
-def _ignored(reason: str) -> Coverage:
-    return Coverage(Support.IGNORED, reason)
-
-
-def _refused(reason: str) -> Coverage:
-    return Coverage(Support.REFUSED, reason)
+    return supported(reason)
 
 
 _NO_GOSSIP = "there is no gossip: nodes watch each other by BFD, and a lease tells the controller who lives"

@@ -187,7 +187,7 @@ FELIX_CONFIGURATION: Overlay = {
         "x-kubernetes-preserve-unknown-fields": True,
         **rules(
             (
-                "!has(self.routeTableRange) || !has(self.routeTableRanges)",
+                "!has(self.routeTableRange) || !has(self.routeTableRanges) || size(self.routeTableRanges) == 0",
                 "routeTableRange and routeTableRanges cannot both be given",
             )
         ),

@@ -179,7 +179,7 @@ REFUSED: list[tuple[Manifest, str]] = [
     (felix(routeTableRanges=[{"min": 2, "max": 1}]), "spec.routeTableRanges[0]"),
     (felix(routeTableRanges=[{"min": 0, "max": 1}]), "spec.routeTableRanges[0].min"),
     (felix(routeTableRanges=[{"min": 1, "max": 65536}]), "spec.routeTableRanges"),
-    (felix(routeTableRange={"min": 1, "max": 250}, routeTableRanges=[]), "spec"),
+    (felix(routeTableRange={"min": 1, "max": 250}, routeTableRanges=[{"min": 1, "max": 2}]), "spec"),
     (felix(routeTableRange={"min": 1, "max": 251}), "spec.routeTableRange.max"),
 ]  # fmt: skip
 """What the API server refuses, by schema or rule, and the field that it names."""

@@ -2,24 +2,48 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from sallyport.apis.antrea.config import is_configuration
-from sallyport.apis.antrea.objects import Objects
-from sallyport.apis.antrea.types import EGRESSES, GROUP, POOLS, VERSIONS, Egress, ExternalIPPool
-from sallyport.apis.antrea.validate import SCHEMAS, egress_faults, pool_faults
+from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, ExternalIPPool
+from sallyport.apis.antrea.validate import SCHEMAS as ANTREA_SCHEMAS
+from sallyport.apis.antrea.validate import egress_faults, pool_faults
+from sallyport.apis.calico.annotations import GATEWAY_LABEL
+from sallyport.apis.calico.bgp import BGPCONFIGURATIONS, BGPFILTERS, BGPPEERS
+from sallyport.apis.calico.coverage import COVERED, without_effect
+from sallyport.apis.calico.objects import CalicoObjects
+from sallyport.apis.calico.pods import GATEWAY_PODS
+from sallyport.apis.calico.references import Client, conflicts, missing
+from sallyport.apis.calico.types import (
+    EGRESSGATEWAYPOLICIES,
+    EGRESSGATEWAYS,
+    EXTERNALNETWORKS,
+    FELIXCONFIGURATIONS,
+    IPPOOLS,
+)
+from sallyport.apis.calico.validate import SCHEMAS as CALICO_SCHEMAS
+from sallyport.apis.calico.validate import faults as calico_faults
 from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS
+from sallyport.apis.definitions import DEFINITIONS
 from sallyport.apis.manifests import Flaw, Manifest
+from sallyport.apis.objects import Objects
 from sallyport.apis.resource import Resource
 from sallyport.apis.schema import Fault, check, pruned, unknown
 from sallyport.model.state import ObjectRef, Problem
 
 _CORE = {(item.api_version, item.kind): item for item in (PODS, NODES, NAMESPACES, CONFIGMAPS)}
-_OURS = {(f"{GROUP}/{version}", item.kind): item for item in (EGRESSES, POOLS) for version in VERSIONS}
+_SCHEMAS = {**ANTREA_SCHEMAS, **CALICO_SCHEMAS}
+_OURS = {
+    (f"{item.resource.group}/{version.name}", item.resource.kind): item.resource
+    for item in DEFINITIONS
+    for version in item.versions
+}
+_GATEWAYS_POD = "Pod of an EgressGateway"
+"""A pod that is a gateway is read twice: as a pod like others, and for what only gateways have."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _DECODE_ERROR = re.compile(r"(?P<text>.*) - at `\$\.?(?P<path>[^`]*)`", re.DOTALL)
 
@@ -83,8 +107,11 @@ def review(manifests: Iterable[Manifest], flaws: Iterable[Flaw]) -> Review:
             result.add(manifest, Severity.WARNING, "metadata.name", f"replaces the object of that name at {where}")
         result.sources[key] = manifest
         stored[key] = value
+        if manifest.kind == PODS.kind and GATEWAY_LABEL in value.metadata.labels:
+            stored[_GATEWAYS_POD, *key[1:]] = _converted(pruned({}, manifest.data), GATEWAY_PODS, manifest, result)
     result.objects = _gathered(stored)
     _validate(result, stored)
+    _warn(result)
     return result
 
 
@@ -93,28 +120,38 @@ def _decoded(manifest: Manifest, result: Review) -> Any:
     key = (manifest.api_version, manifest.kind)
     resource: Resource[Any] | None = _OURS.get(key) or _CORE.get(key)
     if resource is None:
-        if manifest.api_version.partition("/")[0] == GROUP and manifest.kind in (EGRESSES.kind, POOLS.kind):
-            served = ", ".join(f"{GROUP}/{version}" for version in VERSIONS)
-            result.add(manifest, Severity.REFUSED, "apiVersion", f"{manifest.api_version} is not served; {served} are")
+        served = [version for version, kind in _OURS if kind == manifest.kind and _group(version) == _group(key[0])]
+        if served:
+            reason = f"{manifest.api_version} is not served; {', '.join(served)} {'is' if len(served) == 1 else 'are'}"
+            result.add(manifest, Severity.REFUSED, "apiVersion", reason)
         else:
             result.skipped.append(manifest)
         return None
     found = _name_faults(manifest)
     data: Any = pruned({}, manifest.data)
-    if (schema := SCHEMAS.get(key)) is not None:
+    if (schema := _SCHEMAS.get(key)) is not None:
         found += check(schema, dict(manifest.data))
         for path in unknown(schema, dict(manifest.data)):
             if not path.startswith("metadata."):
                 result.add(manifest, Severity.WARNING, path, "unknown field; it is not stored")
         data = pruned(schema, dict(manifest.data)) | {"metadata": data.get("metadata", {})}
-    if not found:
-        try:
-            return msgspec.convert(data, resource.type)
-        except msgspec.ValidationError as error:
-            found.append(_decode_fault(error))
     for fault in found:
         result.add(manifest, Severity.REFUSED, fault.field, fault.reason)
-    return None
+    return None if found else _converted(data, resource, manifest, result)
+
+
+def _converted(data: Any, resource: Resource[Any], manifest: Manifest, result: Review) -> Any:
+    """The object as its type has it, else None."""
+    try:
+        return msgspec.convert(data, resource.type)
+    except msgspec.ValidationError as error:
+        fault = _decode_fault(error)
+        result.add(manifest, Severity.REFUSED, fault.field, fault.reason)
+        return None
+
+
+def _group(api_version: str) -> str:
+    return api_version.partition("/")[0]
 
 
 def _name_faults(manifest: Manifest) -> list[Fault]:
@@ -137,7 +174,7 @@ def _decode_fault(error: msgspec.ValidationError) -> Fault:
 
 def _gathered(stored: Mapping[tuple[str, str, str], Any]) -> Objects:
     def of_kind(kind: str) -> tuple[Any, ...]:
-        return tuple(value for key, value in stored.items() if key[0] == kind)
+        return tuple(value for key, value in stored.items() if key[0] == kind and value is not None)
 
     return Objects(
         egresses=of_kind(EGRESSES.kind),
@@ -147,6 +184,17 @@ def _gathered(stored: Mapping[tuple[str, str, str], Any]) -> Objects:
         pods=of_kind(PODS.kind),
         configmaps=tuple(
             item for item in of_kind(CONFIGMAPS.kind) if is_configuration(item.metadata.namespace, item.metadata.name)
+        ),
+        calico=CalicoObjects(
+            gateways=of_kind(EGRESSGATEWAYS.kind),
+            pods=of_kind(_GATEWAYS_POD),
+            pools=of_kind(IPPOOLS.kind),
+            policies=of_kind(EGRESSGATEWAYPOLICIES.kind),
+            networks=of_kind(EXTERNALNETWORKS.kind),
+            peers=of_kind(BGPPEERS.kind),
+            filters=of_kind(BGPFILTERS.kind),
+            bgp=of_kind(BGPCONFIGURATIONS.kind),
+            felix=of_kind(FELIXCONFIGURATIONS.kind),
         ),
     )
 
@@ -169,9 +217,27 @@ def _validate(result: Review, stored: dict[tuple[str, str, str], Any]) -> None:
         for fault in _egress_faults(egress, pools, result):
             refused.add(key)
             result.add(result.sources[key], Severity.REFUSED, fault.field, fault.reason)
+    for key, value in stored.items():
+        for fault in calico_faults(value):
+            refused.add(key)
+            result.add(result.sources[key], Severity.REFUSED, fault.field, fault.reason)
     for key in refused:
         del stored[key]
     result.objects = _gathered(stored)
+
+
+def _warn(result: Review) -> None:
+    """What is stored of Calico's kinds and will not do what it says, or not before something else is there."""
+    clients: list[Client] = [*result.objects.namespaces, *result.objects.pods]
+    for problem in missing(result.objects.calico, clients):
+        text = f"{problem.message} in these files; it must exist where they are applied"
+        result.problem(replace(problem, message=text))
+    for problem in conflicts(result.objects.calico, clients):
+        result.problem(problem)
+    for (kind, _, _), source in result.sources.items():
+        if kind in COVERED and isinstance(spec := source.data.get("spec"), dict):
+            for path, reason in without_effect(kind, spec):
+                result.add(source, Severity.WARNING, path, f"has no effect: {reason}")
 
 
 def _egress_faults(egress: Egress, pools: Mapping[str, ExternalIPPool], result: Review) -> list[Fault]:
