@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from .conftest import GATES, Kubectl
@@ -203,6 +204,108 @@ def test_dependents_follow_their_owner(kubectl: Kubectl) -> None:
     kubectl("create", "-f", "-", text=yaml.safe_dump(dependent))
     kubectl("delete", "gate", "north")
     kubectl("wait", "--for=delete", "cm/c", "--timeout=5s")
+
+
+def test_what_is_made_for_an_owner_that_is_gone_goes_as_well(kubectl: Kubectl) -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "of-an-earlier-one"}
+    kubectl("create", "configmap", "gone")
+    late = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "ownerReferences": [owner]}}
+    kubectl("create", "-f", "-", text=yaml.safe_dump(late))
+    kubectl("wait", "--for=delete", "cm/late", "--timeout=5s")
+    assert kubectl.run("get", "cm", "gone").returncode == 0
+
+
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gw}
+spec:
+  selector: {matchLabels: {app: gw}}
+  template:
+    metadata: {labels: {app: gw}}
+    spec: {containers: [{name: c, image: none, readinessProbe: {httpGet: {port: health}}}]}
+"""
+
+
+def test_a_deployment_gets_the_defaults_of_kubernetes(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", text=DEPLOYMENT)
+    assert kubectl("apply", "-f", "-", text=DEPLOYMENT) == "deployment.apps/gw unchanged\n"
+    spec = json.loads(kubectl("get", "deploy", "gw", "-o", "json"))["spec"]
+    assert (spec["replicas"], spec["revisionHistoryLimit"], spec["progressDeadlineSeconds"]) == (1, 10, 600)
+    rolling = {"maxSurge": "25%", "maxUnavailable": "25%"}
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+    pod = spec["template"]["spec"]
+    assert (pod["terminationGracePeriodSeconds"], pod["restartPolicy"], pod["dnsPolicy"]) == (
+        30,
+        "Always",
+        "ClusterFirst",
+    )
+    probe = pod["containers"][0]["readinessProbe"]
+    assert probe.pop("httpGet") == {"path": "/", "port": "health", "scheme": "HTTP"}
+    assert probe == {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+
+
+def test_scale_changes_the_number_of_replicas_alone(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", text=DEPLOYMENT)
+    assert kubectl("scale", "deployment", "gw", "--replicas=4") == "deployment.apps/gw scaled\n"
+    assert kubectl("scale", "deployment", "gw", "--current-replicas=4", "--replicas=2") == "deployment.apps/gw scaled\n"
+    found = json.loads(kubectl("get", "deployment", "gw", "-o", "json"))
+    assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (2, 3)
+    scale = json.loads(kubectl("get", "deployment", "gw", "--subresource=scale", "-o", "json"))
+    assert (scale["kind"], scale["spec"], scale["status"]["selector"]) == ("Scale", {"replicas": 2}, "app=gw")
+    stale = kubectl.run("scale", "deployment", "gw", "--current-replicas=9", "--replicas=1")
+    assert "Expected replicas to be 9, was 2" in stale.stderr
+    assert kubectl.run("scale", "deployment", "gw", "--replicas=-1").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("{matchLabels: {app: gw}}", "{matchLabels: {app: other}}", "`selector` does not match template `labels`"),
+        ("spec:\n", "spec:\n  replicas: -1\n", "spec.replicas: Invalid value: -1"),
+        ("spec:\n", "spec:\n  strategy: {type: Never}\n", 'spec.strategy.type: Unsupported value: "Never"'),
+        (
+            "spec:\n",
+            "spec:\n  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0}}\n",
+            "may not be 0 when `maxSurge` is 0",
+        ),
+        ("spec:\n", "spec:\n  strategy: {rollingUpdate: {maxSurge: many}}\n", "a valid percent string"),
+        ("{port: health}", "{port: health, scheme: HTTPS}", "readinessProbe.httpGet.scheme: is not supported by"),
+        ("httpGet: {port: health}", "exec: {command: ['true']}", "readinessProbe.exec: is not supported by"),
+        ("httpGet: {port: health}", "periodSeconds: 1", "readinessProbe: Required value: must specify a handler type"),
+        ("image: none,", "image: none, startupProbe: {tcpSocket: {port: 1}},", "startupProbe: is not supported by"),
+        (
+            "image: none,",
+            "image: none, env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}],",
+            "env[0].valueFrom.secretKeyRef: is not supported by",
+        ),
+        (
+            "image: none,",
+            "image: none, env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.nothing}}}],",
+            'fieldRef.fieldPath: Unsupported value: "spec.nothing": supported values: metadata.name,',
+        ),
+        (
+            "spec: {containers:",
+            "spec: {volumes: [{name: v, downwardAPI: {items: [{path: ../x, fieldRef: {fieldPath: metadata.name}}]}}],"
+            " containers:",
+            "downwardAPI.items[0].path: Invalid value: '../x'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_deployment_that_the_lab_cannot_run_is_refused(kubectl: Kubectl, old: str, new: str, words: str) -> None:
+    assert old in DEPLOYMENT
+    done = kubectl.run("create", "-f", "-", text=DEPLOYMENT.replace(old, new, 1))
+    assert words in done.stderr
+    assert kubectl("get", "deploy") == ""
+
+
+def test_a_selector_never_changes_and_dependents_are_never_orphaned(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", text=DEPLOYMENT)
+    wider = '{"spec": {"selector": {"matchLabels": {"app": "gw", "b": "2"}},'
+    wider += ' "template": {"metadata": {"labels": {"b": "2"}}}}}'
+    assert "field is immutable" in kubectl.run("patch", "deploy", "gw", "-p", wider).stderr
+    done = kubectl.run("delete", "deploy", "gw", "--cascade=orphan")
+    assert "(propagationPolicy Orphan) is not supported by the embedded control plane" in done.stderr
 
 
 def test_what_is_lacking_is_refused_in_a_clear_sentence(kubectl: Kubectl) -> None:
