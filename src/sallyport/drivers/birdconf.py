@@ -42,8 +42,8 @@ _STEP = 1000
 to decide within a network."""
 _MOST_NETWORKS = 60
 """A preference has 16 bits: networks beyond these share the last place."""
-_BFD = Peer("", "", "")
-"""Intervals with a router are those that nodes have by default."""
+_WITH_ROUTERS = Peer("", "", "")
+"""Intervals of BFD with a router are those that nodes have by default."""
 
 T = TypeVar("T", bound=BirdObject)
 
@@ -220,18 +220,16 @@ def _target(item: Bootstrap | Announced) -> str:
 
 def _bfd(peers: Sequence[Peer], sessions: Sequence[Session]) -> Iterator[str]:
     """One protocol for all: sessions with nodes, and with those routers that are watched (RFC 5880, 5881, 5882)."""
-    watched = [session for session in sessions if session.bfd]
-    if not (peers or watched):
+    routers = any(session.bfd and _is_direct(session) for session in sessions)
+    if not (peers or routers):
         return
-    intervals = {session.device: _BFD for session in watched if session.device}
-    intervals |= {peer.device: peer for peer in reversed(peers)}
+    intervals = {peer.device: peer for peer in reversed(peers)}
     yield "protocol bfd sp_bfd {"
-    for device, peer in sorted(intervals.items()):
+    for device, peer in [*sorted(intervals.items()), *([("*", _WITH_ROUTERS)] if routers else [])]:
         yield f'  interface "{device}" {{'
         yield f"    min rx interval {peer.interval} ms; min tx interval {peer.interval} ms;"
         yield f"    idle tx interval {max(peer.interval, 300)} ms; multiplier {peer.multiplier};"
         yield "  };"
-    yield f"  multihop {{ interval {_BFD.interval} ms; multiplier {_BFD.multiplier}; }};"
     for peer in peers:
         yield _comment(peer)
         yield f'  neighbor {peer.address} dev "{peer.device}" local {peer.local};'
@@ -264,19 +262,25 @@ def _session(session: Session) -> Iterator[str]:
     yield "}"
 
 
+def _is_direct(session: Session) -> bool:
+    """Whether the peer is on a link of ours: it is known which, or no packet of its may have met a router."""
+    return not session.via and (session.hops == 1 or (bool(session.device) and not session.hops))
+
+
 def _reach(session: Session) -> Iterator[str]:
-    """How the peer is reached. Over several hops it is bound to no device, even if it is on one's link."""
+    """How the peer is reached and watched. BFD is for peers on a link alone, as upstream says."""
     if session.source:
         yield "strict bind"
-    if session.device and session.hops <= 1:
-        yield f'interface "{session.device}"'
-        yield "direct"
-    else:
+    if not _is_direct(session):
         yield f"multihop {session.hops}" if session.hops else "multihop"
+    else:
+        yield "direct"
+        if session.device:
+            yield f'interface "{session.device}"'
+        if session.bfd:
+            yield "bfd graceful"
     if session.hops:
         yield "ttl security on"
-    if session.bfd:
-        yield "bfd graceful"
 
 
 def _restart(session: Session) -> Iterator[str]:
