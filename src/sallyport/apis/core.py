@@ -129,6 +129,15 @@ class ConfigMap(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel
     kind: str = ""
 
 
+class Secret(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
+    """A secret; the values are in base64."""
+
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    data: Mapping[str, str] = field(default_factory=dict)
+    api_version: str = ""
+    kind: str = ""
+
+
 class LeaseSpec(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
     """Who holds a lease, for how many seconds after `renew_time` (RFC 3339 with microseconds)."""
 
@@ -196,5 +205,6 @@ PODS = Resource("", "v1", "pods", "Pod", True, Pod)
 NODES = Resource("", "v1", "nodes", "Node", False, Node)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", False, Namespace)
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap", True, ConfigMap)
+SECRETS = Resource("", "v1", "secrets", "Secret", True, Secret)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", True, Lease)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", True, Event)

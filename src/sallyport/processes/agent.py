@@ -2,27 +2,37 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from random import Random
 from typing import ParamSpec, Protocol, TypeVar
 
 import structlog
 
-from sallyport.apis.antrea.translate import translate
-from sallyport.apis.antrea.types import EGRESSES, POOLS
-from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS
+from sallyport.apis.calico.remote import polled
+from sallyport.apis.core import PODS
+from sallyport.apis.objects import Objects
+from sallyport.apis.translate import translate
 from sallyport.drivers.command import DriverError
+from sallyport.drivers.web import Get
 from sallyport.kube.client import Client
+from sallyport.kube.clock import SystemClock
 from sallyport.kube.events import Recorder
 from sallyport.model.kernel import Element, InterfaceAddress, KernelObject, Kind
-from sallyport.model.plan import Assignment, NodeFacts, NodePlan
+from sallyport.model.plan import Assignment, NodeFacts, NodePlan, RoutingReport
 from sallyport.model.settings import Settings
-from sallyport.model.state import ClusterState, IPAddress, ObjectRef
+from sallyport.model.state import FAMILIES, ClusterState, IPAddress, ObjectRef
 from sallyport.plan.cluster import recorded
-from sallyport.plan.node import plan_node
+from sallyport.plan.networks import honoured, standing
+from sallyport.plan.node import located, plan_node
 from sallyport.processes.announcer import Announcer
+from sallyport.processes.doorstep import Doorstep
 from sallyport.processes.heartbeat import Heartbeat
 from sallyport.processes.liveness import Sessions
+from sallyport.processes.networks import Networks
+from sallyport.processes.poller import Poller
 from sallyport.processes.reporter import Reporter, Round
+from sallyport.processes.settings import NAMESPACE
 from sallyport.processes.undecided import Undecided
 from sallyport.processes.watches import Watches
 from sallyport.reconcile.diff import Actual, Delta, diff
@@ -65,6 +75,9 @@ class Hands(Protocol):
     def forget_connections(self, addresses: Iterable[IPAddress]) -> list[str]:
         """Forget the translations of connections that these addresses have opened; a line for each failure."""
 
+    def routing(self, networks: Iterable[str], lists: Iterable[tuple[str, ...]]) -> RoutingReport:
+        """What BIRD has of these networks, and what the networks of each list have in common."""
+
     def undecided(self) -> frozenset[IPAddress]:
         """Pod addresses of this node that tried to leave the cluster before they were decided about."""
 
@@ -90,13 +103,13 @@ class Agent:
         settings: Settings,
         service_networks: tuple[str, ...],
         now: Callable[[], datetime],
+        get: Get,
     ) -> None:
         self._hands, self._node, self._settings = hands, node, settings
         self._service_networks = service_networks
         self._changed = asyncio.Event()
         self._watches = Watches(client, self._changed)
-        for resource in (EGRESSES, POOLS, NODES, NAMESPACES, CONFIGMAPS):
-            self._watches.follow(resource)
+        self._watches.follow_shared(NAMESPACE)
         self._watches.follow(PODS, field_selector=f"spec.nodeName={node}")
         self._events = Recorder(client, "sallyport-agent")
         self._sessions = Sessions(SESSION_GRACE)
@@ -107,6 +120,9 @@ class Agent:
         self._announcer = Announcer(hands.announce)
         self._heartbeat = Heartbeat(client, node, now)
         self._reporter = Reporter(client, self._events, node, now)
+        self._doorstep = Doorstep(SystemClock())
+        self._poller = Poller(get, SystemClock(), Random(), on_change=self.wake)
+        self._networks = Networks(hands.routing, self._doorstep.tell, self._heartbeat.publish_routing)
 
     async def run(self) -> None:
         """Plan and program until cancelled. The kernel is left as it is when this ends."""
@@ -123,6 +139,9 @@ class Agent:
             group.create_task(self._renewing())
             group.create_task(self._watching_peers())
             group.create_task(self._watching_undecided())
+            group.create_task(self._poller.run())
+            group.create_task(self._networks.run())
+            group.create_task(self._doorstep.serve([""]))
             while True:
                 self._changed.clear()
                 if not await self._synced():
@@ -151,6 +170,7 @@ class Agent:
         objects = self._watches.snapshot(self._service_networks)
         state = translate(objects)
         assignments = recorded(state)
+        self._poll(objects, state)
         seen: Actual = await self._do(self._hands.read)
         facts = await self._facts(state, assignments, seen)
         plan = plan_node(state, assignments, facts, self._settings)
@@ -167,7 +187,28 @@ class Agent:
         egresses = {item.metadata.name: item for item in objects.egresses}
         self._reporter.report(Round(egresses, assignments, plan, failed))
         self._heartbeat.publish(facts)
+        self._stand(state, assignments, facts, failed)
         self._tell(previous, plan, deltas, steps, failures)
+
+    def _poll(self, objects: Objects, state: ClusterState) -> None:
+        """Ask the gateways on other nodes that clients here use."""
+        self._poller.interval, self._poller.failure_count = state.tuning.poll
+        self._poller.watch(polled(objects.calico.pods, state, self._node))
+
+    def _stand(
+        self,
+        state: ClusterState,
+        assignments: Mapping[str, Assignment],
+        facts: NodeFacts,
+        failed: Mapping[str, str],
+    ) -> None:
+        """What gateways of this node are told, and which networks are watched for it."""
+        here = located(state, assignments, facts, self._settings)
+        tables = honoured(here)
+        filled = frozenset(name for name, table in tables.items() if facts.table_devices.get(table))
+        self._networks.follow(
+            tables, {key: state.exits[key] for key in standing(here)}, {**standing(here), **failed}, filled
+        )
 
     def _tell(
         self,
@@ -195,7 +236,8 @@ class Agent:
         states = {names[peer]: session for peer, session in sessions.items() if peer in names}
         self._note_claims(assignments)
         peers = self._sessions.judge(states, asyncio.get_running_loop().time())
-        return NodeFacts(seen.node, seen.uplinks, seen.addresses, seen.held, peers, seen.reply_devices)
+        failed = frozenset(f"{gateway}/v{family}" for gateway in self._poller.failed for family in FAMILIES)
+        return replace(seen, peers=peers, failed=failed)
 
     def _note_claims(self, assignments: Mapping[str, Assignment]) -> None:
         """A node that claims an address after us lives, whatever its session says. Two nodes that are cut from each
@@ -275,6 +317,9 @@ class Agent:
                 self._events.record(ref, "Warning", "UndecidedPod", message)
 
 
+_HERE = ("local", "shared")
+
+
 def come_home(previous: NodePlan, plan: NodePlan, state: ClusterState) -> list[IPAddress]:
     """Addresses of pods whose exit is on this node now and was not before, be it that they were free or that it was on
     another node. Their connections have the translation of that time, with which the last check lets none out."""
@@ -282,7 +327,7 @@ def come_home(previous: NodePlan, plan: NodePlan, state: ClusterState) -> list[I
     return [
         address
         for item in plan.decisions
-        if item.state == "local" and before.get((item.pod, item.family), "local") != "local"
+        if item.state in _HERE and before.get((item.pod, item.family), "local") not in _HERE
         for address in state.clients[item.pod].addresses
         if address.version == item.family
     ]

@@ -2,26 +2,31 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
 from sallyport.apis.antrea.status import from_controller, unfound
-from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION, translate
+from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION
 from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, ExternalIPPool, ExternalIPPoolStatus, IPPoolUsage
+from sallyport.apis.calico.annotations import GATEWAY_LABEL
+from sallyport.apis.calico.status import Seen
+from sallyport.apis.calico.types import EGRESSGATEWAYS
 from sallyport.apis.conditions import changes
-from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease
+from sallyport.apis.core import LEASES, PODS, Lease
+from sallyport.apis.facts import FACTS_ANNOTATION, ROUTING_ANNOTATION, decode, decode_report
+from sallyport.apis.translate import translate
 from sallyport.kube.client import Client
-from sallyport.kube.errors import ApiError, Conflict, NotFound
 from sallyport.kube.events import Recorder
-from sallyport.model.plan import ClusterPlan
+from sallyport.model.plan import ClusterPlan, RoutingReport
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, Problem
 from sallyport.plan.cluster import plan_cluster
+from sallyport.processes.gateways import DEPLOYMENTS, Gateways
 from sallyport.processes.settings import LEASE_PREFIX, NAMESPACE
 from sallyport.processes.watches import Watches
+from sallyport.processes.writes import Write, Writer
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +35,6 @@ GATHER = 0.005
 """Seconds for which a burst of changes is gathered before planning."""
 RECHECK = 5.0
 """Seconds after which the plan is made anew without a change: leases run out silently."""
-WRITERS = 16
 
 
 def living_agents(leases: Iterable[Lease], now: datetime) -> frozenset[str]:
@@ -45,6 +49,26 @@ def living_agents(leases: Iterable[Lease], now: datetime) -> frozenset[str]:
     return frozenset(alive)
 
 
+def reported(
+    leases: Iterable[Lease], alive: frozenset[str]
+) -> tuple[dict[str, RoutingReport], dict[str, dict[int, str]]]:
+    """What living agents report of their nodes' external networks, and which tables others use there, by node."""
+    reports: dict[str, RoutingReport] = {}
+    foreign: dict[str, dict[int, str]] = {}
+    for lease in leases:
+        node, annotations = lease.metadata.name.removeprefix(LEASE_PREFIX), lease.metadata.annotations
+        if node not in alive:
+            continue
+        try:
+            if ROUTING_ANNOTATION in annotations:
+                reports[node] = decode_report(annotations[ROUTING_ANNOTATION])
+            if FACTS_ANNOTATION in annotations:
+                foreign[node] = dict(decode(annotations[FACTS_ANNOTATION]).foreign)
+        except ValueError as error:
+            log.warning("controller.unreadable_lease", node=node, error=str(error))
+    return reports, foreign
+
+
 def with_living(state: ClusterState, alive: frozenset[str]) -> ClusterState:
     """The state with only those nodes alive whose agents are."""
     nodes = {name: dataclasses.replace(node, alive=name in alive) for name, node in state.nodes.items()}
@@ -54,18 +78,20 @@ def with_living(state: ClusterState, alive: frozenset[str]) -> ClusterState:
 class Controller:
     """One planning loop. Run it only while leading."""
 
-    def __init__(self, client: Client, settings: Settings, now: Callable[[], datetime]) -> None:
-        self._client = client
+    def __init__(self, client: Client, settings: Settings, now: Callable[[], datetime], image: str) -> None:
         self._settings = settings
         self._now = now
         self._changed = asyncio.Event()
         self._watches = Watches(client, self._changed)
-        for resource in (EGRESSES, POOLS, NODES, NAMESPACES, PODS, CONFIGMAPS):
+        self._watches.follow_shared(NAMESPACE)
+        for resource in (PODS, EGRESSGATEWAYS):
             self._watches.follow(resource)
+        self._watches.follow(DEPLOYMENTS, label_selector=GATEWAY_LABEL)
         self._watches.follow(LEASES, namespace=NAMESPACE)
+        self._gateways = Gateways(image)
+        self._writer = Writer(client, self._changed.set)
         self._events = Recorder(client, "sallyport-controller")
         self._told: frozenset[Problem] = frozenset()
-        self._slots = asyncio.Semaphore(WRITERS)
 
     async def run(self) -> None:
         """Plan and write until cancelled."""
@@ -87,17 +113,21 @@ class Controller:
         """Objects to state, state to plan, plan to writes: only where the objects do not say it yet."""
         now = self._now()
         objects = self._watches.snapshot()
-        state = with_living(translate(objects), living_agents(self._watches.objects(LEASES), now))
+        leases = list(self._watches.objects(LEASES))
+        alive = living_agents(leases, now)
+        state = with_living(translate(objects), alive)
         plan = plan_cluster(state, self._settings)
         stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         writes = [write for egress in objects.egresses for write in self._egress_writes(egress, state, plan, stamp)]
         writes += [write for pool in objects.pools for write in self._pool_writes(pool, plan)]
-        await asyncio.gather(*(self._guarded(write) for write in writes))
-        self._tell([*plan.problems, *unfound(objects.egresses, now)])
+        seen = Seen(state, plan, *reported(leases, alive))
+        owned = {(item.metadata.namespace, item.metadata.name): item for item in self._watches.objects(DEPLOYMENTS)}
+        writes += self._gateways.writes(objects.calico, objects.pods, owned, seen, stamp)
+        await self._writer.carry_out(writes)
+        problems = [*plan.problems, *unfound(objects.egresses, now), *self._gateways.problems(objects.calico)]
+        self._tell(problems)
 
-    def _egress_writes(
-        self, egress: Egress, state: ClusterState, plan: ClusterPlan, stamp: str
-    ) -> Iterable[Coroutine[Any, Any, object]]:
+    def _egress_writes(self, egress: Egress, state: ClusterState, plan: ClusterPlan, stamp: str) -> Iterable[Write]:
         name = egress.metadata.name
         assignment = plan.assignments.get(name)
         if assignment is None:
@@ -112,7 +142,7 @@ class Controller:
             }
             # The write comes back as a change of the object, and the status is written then: agents must not see
             # an id before the address that it stands for.
-            yield self._client.patch(EGRESSES, name, body)
+            yield Write(EGRESSES, name, body)
             return
         holder = state.nodes.get(egress.status.egress_node)
         status = from_controller(
@@ -132,31 +162,21 @@ class Controller:
                 "metadata": {"resourceVersion": egress.metadata.resource_version},
                 "status": changes(egress.status, status),
             }
-            yield self._client.patch(EGRESSES, name, patch, subresource="status")
+            yield Write(EGRESSES, name, patch, subresource="status")
 
     @staticmethod
     def _holder_gone(static: bool, ranked: tuple[str, ...], holder_alive: bool) -> bool:
         """Whether nobody holds the address: no node may (pooled), or the one that did is gone (static)."""
         return not holder_alive if static else not ranked
 
-    def _pool_writes(self, pool: ExternalIPPool, plan: ClusterPlan) -> Iterable[Coroutine[Any, Any, object]]:
+    def _pool_writes(self, pool: ExternalIPPool, plan: ClusterPlan) -> Iterable[Write]:
         usage = plan.usage.get(f"ExternalIPPool/{pool.metadata.name}")
         if usage is None:
             return
         status = ExternalIPPoolStatus(usage=IPPoolUsage(total=usage.total, used=usage.used))
         if status != pool.status:
             body = {"status": {"usage": {"total": usage.total, "used": usage.used}}}
-            yield self._client.patch(POOLS, pool.metadata.name, body, subresource="status")
-
-    async def _guarded(self, write: Coroutine[Any, Any, object]) -> None:
-        async with self._slots:
-            try:
-                await write
-            except (Conflict, NotFound) as error:
-                log.debug("controller.stale", error=str(error))  # the watch brings the newer object, and a new plan
-            except ApiError as error:
-                log.warning("controller.write_failed", error=str(error))
-                asyncio.get_running_loop().call_later(1.0, self._changed.set)
+            yield Write(POOLS, pool.metadata.name, body, subresource="status")
 
     def _tell(self, found: Iterable[Problem]) -> None:
         """A Warning event per problem that was not there the last time."""

@@ -1,6 +1,7 @@
 """The agent's hands: what `processes.agent.Hands` asks for, done by the drivers in this network namespace."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from pathlib import Path
@@ -10,10 +11,12 @@ from sallyport.drivers.conntrack import forget
 from sallyport.drivers.facts import gather
 from sallyport.drivers.kernel import Kernel
 from sallyport.drivers.monitor import Monitor, TableMonitor
+from sallyport.drivers.routing import Router
 from sallyport.model.kernel import Element, KernelObject, Kind
-from sallyport.model.plan import NodeFacts
+from sallyport.model.plan import NodeFacts, RoutingReport
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, IPAddress
+from sallyport.processes.survey import Survey
 from sallyport.reconcile.diff import Actual
 from sallyport.reconcile.sequence import Step
 
@@ -28,6 +31,7 @@ class KernelHands:
     def __init__(self, settings: Settings, runtime_dir: Path) -> None:
         self._settings = settings
         self._kernel = Kernel(settings, runtime_dir)
+        self._survey = Survey(Router(self._kernel.bird), time.monotonic)
 
     def watch(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         """Call `wake` whenever the kernel tells of a change of links, addresses, routes or rules, or of something that
@@ -51,7 +55,16 @@ class KernelHands:
         remote = [
             network for name, other in sorted(state.nodes.items()) if name != node for network in other.pod_networks
         ]
-        return gather(node, own.addresses if own else (), held, remote[:1], self._settings.device_prefix)
+        settings = self._settings
+        return gather(
+            node,
+            own.addresses if own else (),
+            held,
+            remote[:1],
+            settings.device_prefix,
+            tables=[item.table for item in state.external.values() if item.table is not None],
+            route_protocol=settings.route_protocol,
+        )
 
     def apply(self, steps: Iterable[Step]) -> list[str]:
         return self._kernel.apply(steps)
@@ -60,6 +73,9 @@ class KernelHands:
         forgotten = list(addresses)
         failure = self._kernel.tables.note_forgotten(forgotten, FORGETTING)
         return [f"nft forgotten: {failure}"] if failure else forget(forgotten)
+
+    def routing(self, networks: Iterable[str], lists: Iterable[tuple[str, ...]]) -> RoutingReport:
+        return self._survey.report(networks, lists)
 
     def undecided(self) -> frozenset[IPAddress]:
         return self._kernel.tables.undecided()

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from sallyport.apis.facts import FACTS_ANNOTATION, encode
+from sallyport.apis.facts import FACTS_ANNOTATION, ROUTING_ANNOTATION, encode, encode_report
 from sallyport.kube.client import Client
 from sallyport.kube.errors import ApiError
 from sallyport.kube.lease import renew_lease
-from sallyport.model.plan import NodeFacts
+from sallyport.model.plan import NodeFacts, RoutingReport
 from sallyport.processes.settings import LEASE_PREFIX, NAMESPACE
 
 log = structlog.get_logger(__name__)
@@ -28,14 +28,20 @@ class Heartbeat:
 
     def __init__(self, client: Client, node: str, now: Callable[[], datetime]) -> None:
         self._client, self._node, self._now = client, node, now
-        self._facts = ""
+        self._annotations: dict[str, str] = {FACTS_ANNOTATION: ""}
         self._changed = asyncio.Event()
 
     def publish(self, facts: NodeFacts) -> None:
         """Have the next renewal carry these facts; soon, when they are news."""
-        text = encode(facts)
-        if text != self._facts:
-            self._facts = text
+        self._put(FACTS_ANNOTATION, encode(facts))
+
+    def publish_routing(self, report: RoutingReport) -> None:
+        """Have the next renewal carry this report of external networks; soon, when it is news."""
+        self._put(ROUTING_ANNOTATION, encode_report(report))
+
+    def _put(self, name: str, text: str) -> None:
+        if text != self._annotations.get(name):
+            self._annotations[name] = text
             self._changed.set()
 
     async def run(self) -> None:
@@ -50,7 +56,7 @@ class Heartbeat:
                     self._node,
                     duration=DURATION,
                     now=self._now(),
-                    annotations={FACTS_ANNOTATION: self._facts},
+                    annotations=self._annotations,
                 )
             except ApiError as error:
                 log.warning("agent.lease_failed", error=str(error))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sallyport.drivers.web import Web
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import load
 from sallyport.kube.lease import Elector
@@ -34,21 +35,23 @@ async def until_told(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
-async def run_controller(kubeconfig: str | None, identity: str) -> None:
-    """Lead when elected, plan while leading."""
+async def run_controller(kubeconfig: str | None, identity: str, image: str) -> None:
+    """Lead when elected, plan while leading. `image` is what gateways' pods run."""
     async with Client(load(kubeconfig)) as client:
         elector = Elector(client, NAMESPACE, "sallyport-controller", identity)
 
         # A new one for each term: what an earlier term has heard of is stale.
-        await until_told(elector.run(lambda: Controller(client, Settings(), now).run()))
+        await until_told(elector.run(lambda: Controller(client, Settings(), now, image).run()))
 
 
 async def run_agent(kubeconfig: str | None, node: str, runtime_dir: Path, service_networks: tuple[str, ...]) -> None:
     """Be the agent of `node` in this network namespace."""
     settings = Settings()
     hands = KernelHands(settings, runtime_dir)
-    async with Client(load(kubeconfig)) as client:
-        agent = Agent(client, hands, node=node, settings=settings, service_networks=service_networks, now=now)
+    async with Client(load(kubeconfig)) as client, Web() as web:
+        agent = Agent(
+            client, hands, node=node, settings=settings, service_networks=service_networks, now=now, get=web.get
+        )
         hands.watch(asyncio.get_running_loop(), agent.wake)
         await until_told(agent.run())
 

@@ -1,15 +1,44 @@
 """The objects a process follows: several reflectors, one wake-up."""
 
 import asyncio
+import base64
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
-from sallyport.apis.antrea.objects import Objects
 from sallyport.apis.antrea.types import EGRESSES, POOLS
-from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS
+from sallyport.apis.calico.annotations import GATEWAY_LABEL
+from sallyport.apis.calico.bgp import BGPCONFIGURATIONS, BGPFILTERS, BGPPEERS
+from sallyport.apis.calico.objects import CalicoObjects
+from sallyport.apis.calico.pods import GATEWAY_PODS
+from sallyport.apis.calico.types import (
+    EGRESSGATEWAYPOLICIES,
+    EGRESSGATEWAYS,
+    EXTERNALNETWORKS,
+    FELIXCONFIGURATIONS,
+    IPPOOLS,
+)
+from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS, SECRETS, Secret
+from sallyport.apis.objects import Objects
 from sallyport.apis.resource import Resource
 from sallyport.kube.client import Client
 from sallyport.kube.watch import Reflector
+
+SHARED: tuple[Resource[Any], ...] = (
+    EGRESSES,
+    POOLS,
+    NODES,
+    NAMESPACES,
+    CONFIGMAPS,
+    IPPOOLS,
+    EGRESSGATEWAYPOLICIES,
+    EXTERNALNETWORKS,
+    FELIXCONFIGURATIONS,
+    BGPPEERS,
+    BGPFILTERS,
+    BGPCONFIGURATIONS,
+)
+"""Kinds that the controller and every agent follow whole: policy objects, and what there are few of."""
 
 
 class Watches:
@@ -20,13 +49,28 @@ class Watches:
         self._changed = changed
         self._reflectors: dict[Resource[Any], Reflector[Any]] = {}
 
-    def follow(self, resource: Resource[Any], *, namespace: str | None = None, field_selector: str = "") -> None:
+    def follow_shared(self, namespace: str) -> None:
+        """Follow what controller and agents both need; `namespace` is that of the Secrets that peers name."""
+        for resource in SHARED:
+            self.follow(resource)
+        self.follow(GATEWAY_PODS, label_selector=GATEWAY_LABEL)
+        self.follow(SECRETS, namespace=namespace)
+
+    def follow(
+        self,
+        resource: Resource[Any],
+        *,
+        namespace: str | None = None,
+        field_selector: str = "",
+        label_selector: str = "",
+    ) -> None:
         """Follow a kind from now on; call before `run`."""
         self._reflectors[resource] = Reflector(
             self._client,
             resource,
             namespace=namespace,
             field_selector=field_selector,
+            label_selector=label_selector,
             on_change=lambda key, old, new: self._changed.set(),
         )
 
@@ -47,7 +91,7 @@ class Watches:
         return [cached[key] for key in sorted(cached)]
 
     def snapshot(self, service_networks: tuple[str, ...] = ()) -> Objects:
-        """All that a translation reads, as last heard of. Every kind of it must be followed."""
+        """All that a translation reads, as last heard of."""
         return Objects(
             egresses=tuple(self.objects(EGRESSES)),
             pools=tuple(self.objects(POOLS)),
@@ -56,8 +100,30 @@ class Watches:
             pods=tuple(self.objects(PODS)),
             configmaps=tuple(self.objects(CONFIGMAPS)),
             service_networks=service_networks,
+            calico=CalicoObjects(
+                gateways=tuple(self.objects(EGRESSGATEWAYS)) if EGRESSGATEWAYS in self._reflectors else (),
+                pods=tuple(self.objects(GATEWAY_PODS)),
+                pools=tuple(self.objects(IPPOOLS)),
+                policies=tuple(self.objects(EGRESSGATEWAYPOLICIES)),
+                networks=tuple(self.objects(EXTERNALNETWORKS)),
+                peers=tuple(self.objects(BGPPEERS)),
+                filters=tuple(self.objects(BGPFILTERS)),
+                bgp=tuple(self.objects(BGPCONFIGURATIONS)),
+                felix=tuple(self.objects(FELIXCONFIGURATIONS)),
+                secrets=passwords(self.objects(SECRETS)),
+            ),
         )
 
     def troubles(self) -> list[str]:
         """What stands between us and the API server now, a line per kind; empty while all is well."""
         return [reflector.trouble for reflector in self._reflectors.values() if reflector.trouble]
+
+
+def passwords(secrets: Iterable[Secret]) -> dict[tuple[str, str], str]:
+    """Values of secrets by the secret's name and the key; those that are no text in base64 are left out."""
+    found: dict[tuple[str, str], str] = {}
+    for secret in secrets:
+        for key, text in secret.data.items():
+            with suppress(ValueError):
+                found[secret.metadata.name, key] = base64.b64decode(text, validate=True).decode()
+    return found

@@ -11,14 +11,11 @@ import msgspec
 
 from sallyport.apis.calico.annotations import DEFAULT_LABEL, GATEWAY_LABEL, IPV4_POOLS, IPV6_POOLS, NETWORK_NAMES
 from sallyport.apis.calico.types import EgressGateway, GatewayPool, IPPool, TemplateContainer
-from sallyport.apis.resource import Resource
 from sallyport.model.addresses import parse_network
 
 HEALTH_PORT = 8080
 CONTAINER = "egress-gateway"
 """Name of the container, upstream's, by which a template's overrides find it."""
-DEPLOYMENTS: Resource[msgspec.Raw] = Resource("apps", "v1", "deployments", "Deployment", True, msgspec.Raw)
-SERVICE_ACCOUNTS: Resource[msgspec.Raw] = Resource("", "v1", "serviceaccounts", "ServiceAccount", True, msgspec.Raw)
 
 _READINESS = {"periodSeconds": 2, "timeoutSeconds": 1, "failureThreshold": 2}
 _TIMES = frozenset({"initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold", "successThreshold"})
