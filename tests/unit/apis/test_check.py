@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from sallyport.cli.check import check
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "antrea"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 APP = typer.Typer()
 APP.command()(check)
 
@@ -30,8 +30,9 @@ spec:
 """
 
 
-def test_the_published_manifests_pass() -> None:
-    result = run(str(EXAMPLES))
+@pytest.mark.parametrize("api", ["antrea", "calico"])
+def test_the_published_manifests_pass(api: str) -> None:
+    result = run(str(EXAMPLES / api))
     assert result.exit_code == 0
     assert "0 refusals" in result.output
 
@@ -52,6 +53,11 @@ def test_the_published_manifests_pass() -> None:
         ),
         (POOL.replace("name: p", "name: P_"), '-:3: metadata.name: Invalid value: "P_"'),
         (POOL.replace("{name: p}", "{name: p, labels: {a: 1}}"), "-:3: metadata.labels"),
+        (
+            "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: p}\nspec:\n  peerIP: 10.0.0.1\n"
+            "  asNumber: 64512\n  nodeSelector: egress == true\n",
+            "-:7: spec.nodeSelector: Invalid value: \"egress == true\": at 11: expected a value in quotes, found 'true'",
+        ),
         ("a: [", "-:1: not YAML"),
     ],
 )

@@ -1,6 +1,8 @@
 """Every field that upstream has is supported, ignored or refused, and says why; what is ignored is found."""
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +120,32 @@ def _leaves(schema: Mapping[str, Any], path: str) -> Iterator[str]:
         yield from _leaves(schema["items"], f"{path}[]")
     else:
         yield path
+
+
+PAGE = Path(__file__).parents[4] / "docs" / "calico.md"
+
+
+def told(page: str) -> set[tuple[str, str, str]]:
+    """What a page's tables say: the heading, a name in the first cell, and the word in the second one."""
+    heading, found = "", set()
+    for line in page.splitlines():
+        if line.startswith("## "):
+            heading = line.removeprefix("## ")
+        elif (cells := line.split(" | "))[0].startswith("| `") and len(cells) >= 2:
+            found |= {(heading, name, cells[1].strip()) for name in re.findall(r"`([^`]+)`", cells[0])}
+    return {entry for entry in found if entry[2] in [item.value for item in Support]}
+
+
+def test_the_page_for_users_says_the_same_of_every_field() -> None:
+    covered = {
+        (kind, path.removeprefix("spec."), entry.support.value)
+        for kind, fields in {**COVERED, "BGPFilter": {}, "Annotations": ANNOTATIONS}.items()
+        for path, entry in fields.items()
+        if not path.startswith("status.")
+    }
+    filters = {
+        ("BGPFilter", re.sub(r"^spec\.\w+\[\]\.", "", path), entry.support.value)
+        for path, entry in COVERED["BGPFilter"].items()
+    }
+    assert told(PAGE.read_text()) == covered | filters
+    assert told("## A\n| `b`, `c` | ignored | d |\n| `e` | f | g |") == {("A", "b", "ignored"), ("A", "c", "ignored")}

@@ -1,6 +1,7 @@
 """What `sallyport check` refuses of Calico's kinds, and of what several of them together it warns."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,3 +250,23 @@ def test_a_gateways_pod_is_read_as_a_pod_and_as_a_gateway() -> None:
     result = reviewed({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n1"}})
     assert [item.metadata.name for item in result.objects.pods] == ["g-1"]
     assert [item.metadata.name for item in result.objects.calico.pods] == ["g-1"]
+
+
+EXAMPLES = sorted((Path(__file__).parents[4] / "examples" / "calico").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_each_example_is_taken_and_warns_at_most_of_what_is_in_the_others(file: Path) -> None:
+    result = review(*read_manifests(file.read_text(), file.name))
+    assert result.sources
+    assert not result.skipped
+    assert all(item.severity is Severity.WARNING and ELSEWHERE in item.reason for item in result.findings)
+
+
+def test_the_examples_fit_together() -> None:
+    read = [read_manifests(file.read_text(), file.name) for file in EXAMPLES]
+    result = review(
+        [item for manifests, _ in read for item in manifests], [item for _, flaws in read for item in flaws]
+    )
+    assert result.findings == []
+    assert {network.spec.route_table_index for network in result.objects.calico.networks} == {500, 600}
