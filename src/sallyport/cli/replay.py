@@ -1,7 +1,7 @@
 """The plans that the processes make of a snapshot: the controller's decisions, and each node's plan by its facts."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 
 from sallyport.apis.antrea.translate import translate
@@ -9,7 +9,7 @@ from sallyport.apis.core import Node
 from sallyport.apis.facts import FACTS_ANNOTATION, decode
 from sallyport.cli.snapshot import Snapshot
 from sallyport.model.addresses import family_of
-from sallyport.model.plan import Assignment, Liveness, NodeFacts, NodePlan, Uplink
+from sallyport.model.plan import Assignment, ClusterPlan, Liveness, NodeFacts, NodePlan, RoutingReport, Uplink
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, ClusterState, Family, IPAddress, Problem
 from sallyport.plan.cluster import plan_cluster, recorded
@@ -25,7 +25,7 @@ ASSUMED_LENGTHS: Mapping[Family, int] = {4: 24, 6: 64}
 @dataclass(frozen=True, slots=True)
 class Replay:
     """Everything that the plans are made of. `problems` are the controller's, `remarks` lines about what is only
-    assumed or was left out."""
+    assumed or was left out. `reports` are what agents tell of external networks, by node: no plan depends on them."""
 
     state: ClusterState
     assignments: Mapping[str, Assignment]
@@ -33,6 +33,7 @@ class Replay:
     problems: tuple[Problem, ...]
     remarks: tuple[str, ...]
     settings: Settings
+    reports: Mapping[str, RoutingReport] = field(default_factory=dict)
 
     def plan(self, node: str) -> NodePlan:
         """What that node's agent plans."""
@@ -49,7 +50,14 @@ def replay(snapshot: Snapshot, settings: Settings) -> Replay:
     if not snapshot.recorded:
         planned = {name: _held(item, facts.values(), state) for name, item in cluster.assignments.items()}
         assignments = {name: item if _is_whole(item) else planned[name] for name, item in assignments.items()}
+        state = _with_decisions(state, cluster)
     return Replay(state, assignments, facts, cluster.problems, (*snapshot.remarks, *remarks), settings)
+
+
+def _with_decisions(state: ClusterState, cluster: ClusterPlan) -> ClusterState:
+    """With what the controller would record of gateways: who may use which, and which nodes watch them."""
+    watched = {key: replace(state.exits[key], watchers=nodes) for key, nodes in cluster.watchers.items()}
+    return replace(state, chosen=cluster.chosen, exits={**state.exits, **watched})
 
 
 def _is_whole(assignment: Assignment) -> bool:

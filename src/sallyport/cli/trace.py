@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from sallyport.cli.check import Output
 from sallyport.cli.columns import aligned
 from sallyport.cli.failures import one_line
 from sallyport.cli.plan import holding, networks
+from sallyport.cli.reasons import Passage, Ruling, passage, ruling
 from sallyport.cli.replay import Replay, replay
 from sallyport.cli.snapshot import InputError, Snapshot, from_cluster, from_files, told
 from sallyport.kube.client import Client
@@ -37,13 +39,16 @@ class Transport(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A packet and all ways that it may take; mostly that is one. `governed` says by which policy, in words."""
+    """A packet and all ways that it may take; mostly that is one. `governed` says by which policy, in words, and
+    `passages` by what each way leads out."""
 
     pod: PodKey
     packet: Packet
     decision: Decision | None
+    ruling: Ruling | None
     governed: str
     traces: tuple[Trace, ...]
+    passages: tuple[Passage, ...]
 
 
 @one_line("sallyport trace")
@@ -87,10 +92,10 @@ def trace(
     for remark in made.remarks:
         typer.echo(remark, err=True)
     if output is Output.TEXT:
-        typer.echo("\n".join(_text(answer)))
+        typer.echo("\n".join(lines(answer)))
     else:
-        document = _document(answer)
-        text = json.dumps(document, indent=2) if output is Output.JSON else yaml.safe_dump(document, sort_keys=False)
+        tree = document(answer)
+        text = json.dumps(tree, indent=2) if output is Output.JSON else yaml.safe_dump(tree, sort_keys=False)
         typer.echo(text.rstrip())
 
 
@@ -153,36 +158,47 @@ def ask(made: Replay, key: PodKey, destination: IPAddress, protocol: Transport, 
     decision = next(decided, None)
     packet = Packet(source, client.node, destination, protocol.value, port)
     kernels = {node: plan.objects for node, plan in plans.items()}
+    ground = underlay(made.state, made.facts.values(), made.reports)
+    traces = walks(packet, kernels, ground, made.settings)
+    decides = ruling(made, key, destination)
     return Answer(
         pod=key,
         packet=packet,
         decision=decision,
-        governed=_governed(made, decision),
-        traces=walks(packet, kernels, underlay(made.state, made.facts.values()), made.settings),
+        ruling=decides,
+        governed=_governed(made, decision) if decides is None else _ruled(decides, decision, destination),
+        traces=traces,
+        passages=tuple(passage(made, way, destination, plans) for way in traces),
     )
 
 
 def _concerned(made: Replay, key: PodKey, own: str) -> Iterable[str]:
     """The pod's node, and all that may hold one of its exits: no other node has a part in the way."""
-    wanted = {own}
-    for name, exit_ in made.state.exits.items():
-        if key in exit_.clients:
-            wanted |= {made.assignments[name].holder, *made.assignments[name].nodes}
+    state, wanted = made.state, {own}
+    rules = (rule for policy in state.policies if key in policy.clients for rule in policy.destinations)
+    names = {name for rule in rules if rule.hops for name in rule.hops.exits}
+    names |= {name for name, exit_ in state.exits.items() if key in exit_.clients}
+    for name in names & made.assignments.keys():
+        wanted |= {made.assignments[name].holder, *made.assignments[name].nodes}
     return sorted(wanted & made.facts.keys())
 
 
-def _text(answer: Answer) -> Iterator[str]:
+def lines(answer: Answer) -> Iterator[str]:
+    """The answer for people."""
     packet = answer.packet
     port = f" port {packet.port}" if packet.port else ""
     yield f"{'/'.join(answer.pod)} {packet.source} on {packet.node} to {packet.destination}, {packet.protocol}{port}"
     yield answer.governed
-    for number, way in enumerate(answer.traces, start=1):
+    shared = len({item.exit for item in answer.passages}) > 1
+    several = "new connections are shared out among gateways" if shared else "several nodes answer for the egress IP"
+    for number, (way, by) in enumerate(zip(answer.traces, answer.passages, strict=True), start=1):
         yield ""
         if len(answer.traces) > 1:
-            yield f"way {number} of {len(answer.traces)}: several nodes answer for the egress IP"
+            yield f"way {number} of {len(answer.traces)}: {several}"
         yield from aligned([(hop.node, hop.decided, hop.effect) for hop in way.hops])
         yield ""
         yield _verdict(way)
+        yield from aligned(list(_reasons(way, by)), "  ")
 
 
 def _governed(made: Replay, decision: Decision | None) -> str:
@@ -191,6 +207,40 @@ def _governed(made: Replay, decision: Decision | None) -> str:
     assignment = made.assignments[decision.exit]
     by = made.state.exits[decision.exit].ref
     return f"governed by {by}: {assignment.address or 'no address'}, {holding(assignment)}{_because(decision)}"
+
+
+def _ruled(decides: Ruling, decision: Decision | None, destination: IPAddress) -> str:
+    """Which policy decides about the destination, and to what effect: the rest of the words is the planner's."""
+    if decides.rule is None:
+        return f"governed by {decides.by}: dropped ({decides.policy.blocked})"
+    if decides.hops is None:
+        return f"governed by {decides.by}: no gateway, the ordinary way"
+    for line in decision.to if decision else ():
+        network, _, to = line.partition(": ")
+        if destination in ip_network(network):
+            kept, _, reason = to.partition("blocked, ")
+            names = [name.rpartition("/")[0] or name for name in kept.split(", ") if name]
+            by = f"gateway{'s' if len(names) > 1 else ''} {', '.join(names)}"
+            return f"governed by {decides.by}: {f'dropped ({reason})' if reason else by}"
+    return f"governed by {decides.by}{_because(decision)}"
+
+
+def _reasons(way: Trace, by: Passage) -> Iterator[tuple[str, ...]]:
+    """By which gateway and network a packet leaves, and why by no other network."""
+    if not by.gateway:
+        return
+    fault = f", whose way does not stand: {by.fault}" if by.fault else ""
+    yield "gateway", f"{by.gateway}, {by.address or 'no address'}, on {by.node}{fault}"
+    if by.table:
+        networks = f"filled by {', then '.join(by.served)}" if by.served else "of no network"
+        yield "table", f"{by.table} on {by.node}, {networks}"
+    if way.network:
+        route = f"{way.route} by {way.router or 'its own link'}" if way.route else "routes that BGP has brought, if any"
+        yield "network", f"{way.network}: {route}, device {way.device}"
+    for other in by.refused:
+        router = f", by {other.router}" if other.router else ""
+        also = "has" if not way.network else "also has"
+        yield "not", f"network {other.network}: it {also} {other.route}{router} on {other.node}, but {other.reason}"
 
 
 def _because(decision: Decision | None) -> str:
@@ -203,10 +253,14 @@ def _verdict(way: Trace) -> str:
     if way.verdict is Verdict.DELIVERED:
         return "DELIVERED within the cluster"
     own = "" if way.governed else ", which is no egress IP"
-    return f"LEFT the cluster at {way.node} with source {way.source}{own}"
+    network = f" for network {way.network}" if way.network else ""
+    if way.network and not way.route:
+        network += ", if BGP has brought a route: none is known here"
+    return f"LEFT the cluster at {way.node} with source {way.source}{own}{network}"
 
 
-def _document(answer: Answer) -> dict[str, Any]:
+def document(answer: Answer) -> dict[str, Any]:
+    """The answer for programs."""
     packet, decision = answer.packet, answer.decision
     return {
         "pod": "/".join(answer.pod),
@@ -217,14 +271,24 @@ def _document(answer: Answer) -> dict[str, Any]:
         "port": packet.port,
         "exit": decision.exit if decision else "",
         "reason": decision.reason if decision else "",
-        "ways": [
-            {
-                "verdict": way.verdict.value,
-                "node": way.node,
-                "source": str(way.source or ""),
-                "governed": way.governed,
-                "hops": [asdict(hop) for hop in way.hops],
-            }
-            for way in answer.traces
-        ],
+        "policy": str(answer.ruling.policy.ref) if answer.ruling else "",
+        "rule": str(answer.ruling.rule.network) if answer.ruling and answer.ruling.rule else "",
+        "ways": [_way(way, by) for way, by in zip(answer.traces, answer.passages, strict=True)],
+    }
+
+
+def _way(way: Trace, by: Passage) -> dict[str, Any]:
+    return {
+        "verdict": way.verdict.value,
+        "node": way.node,
+        "source": str(way.source or ""),
+        "governed": way.governed,
+        "gateway": by.gateway,
+        "network": way.network,
+        "table": by.table or way.table,
+        "route": way.route,
+        "router": way.router,
+        "device": way.device,
+        "refused": [asdict(item) for item in by.refused],
+        "hops": [asdict(hop) for hop in way.hops],
     }

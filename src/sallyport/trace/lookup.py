@@ -257,7 +257,7 @@ def _by_network(rule: Rule, found: Lead) -> Routed:
     if not found.routes:
         decided += f"routes of {found.network} come by BGP and are not known here"
         return Routed(Way.NETWORK, decided, lead=found, table=rule.table)
-    decided += f"{found.network}'s {found.routes[0].destination} via {' or '.join(found.routers) or 'its link'}"
+    decided += f"{found.network}'s {found.prefix} via {' or '.join(found.routers) or 'its link'}"
     if found.partial:
         decided += ", of those that are known"
     return Routed(Way.NETWORK, decided, devices=found.devices, lead=found, table=rule.table)

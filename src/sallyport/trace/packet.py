@@ -69,8 +69,9 @@ class Trace:
     `governed` is true when it left with the source that the node's map of exits has for its mark.
 
     For a packet that left, `device` is the one it left by, where that is known; for one that left for an external
-    network `network` is its name and `router` the next router's address, "" on the link itself. Several that are
-    possible are joined by "or". `table` is the number of the routing table that led it out, 0 for the main one.
+    network `network` is its name, `route` the prefix that led it there ("" where routes are not known) and `router` the
+    next router's address ("" on the link itself). Several that are possible are joined by "or". `table` is the number
+    of the routing table that led it out, 0 for the main one.
     """
 
     hops: tuple[Hop, ...]
@@ -80,6 +81,7 @@ class Trace:
     governed: bool = False
     translated: Translations = field(default_factory=dict)
     network: str = ""
+    route: str = ""
     router: str = ""
     device: str = ""
     table: int = 0

@@ -27,6 +27,11 @@ class Lead:
         return self.routes[0].destination.prefixlen if self.routes else 0
 
     @property
+    def prefix(self) -> str:
+        """The prefix itself; "" where it is not known."""
+        return str(self.routes[0].destination) if self.routes else ""
+
+    @property
     def routers(self) -> tuple[str, ...]:
         """The next routers' addresses, none of routes that end on their link."""
         return tuple(dict.fromkeys(str(item.via) for item in self.routes if item.via is not None))

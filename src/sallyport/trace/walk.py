@@ -191,7 +191,7 @@ class _Walk:
             wires, devices = node.wires(mark), _devices(at, routed, self.settings)
             if not devices or not wires.issuperset(devices):
                 return False, f"guard: wires lacks {mark:#x} with {' or '.join(devices) or 'any device'}"
-            shown = f", wires with {' or '.join(devices)}"
+            shown = f", wires has {' or '.join(devices)}"
         known = node.value(f"marks{f}", mark) is not None
         limit = node.value("limits", mark)
         shown += f", limited to {limit.partition('/')[0]} bit/s" if limit else ""
@@ -258,13 +258,14 @@ class _Walk:
         if not self.packet.original:
             return at.ended(Verdict.LEFT, "uplink", "leaves by the connection that it answers")
         mark = at.mark & self.settings.mark_mask
-        governed = bool(mark) and at.node.value(f"exits{self.family}", mark) == str(at.source)
         left = at.ended(Verdict.LEFT, _link(routed), f"leaves with source {at.source}", source=at.source)
+        found = routed.lead
         return replace(
             left,
-            governed=governed,
-            network=routed.lead.network if routed.lead else "",
-            router=" or ".join(routed.lead.routers) if routed.lead else "",
+            governed=bool(mark) and at.node.value(f"exits{self.family}", mark) == str(at.source),
+            network=found.network if found else "",
+            route=found.prefix if found else "",
+            router=" or ".join(found.routers) if found else "",
             device=" or ".join(_devices(at, routed, self.settings)),
             table=routed.table,
         )

@@ -40,6 +40,8 @@ def test_programs_get_the_same_as_json_and_yaml() -> None:
         "port": 0,
         "exit": "web",
         "reason": "",
+        "policy": "",
+        "rule": "",
     }
     assert (way["verdict"], way["node"], way["source"], way["governed"]) == ("left", "node-3", "10.10.0.11", True)
     assert way["hops"][0]["decided"] == "steer: clients4 has 10.244.1.5"
