@@ -35,11 +35,16 @@ class Round:
     plan: NodePlan
     failed: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def addresses(self) -> dict[str, IPAddress]:
+        """What the plan wants its node to hold for these objects; other exits are not theirs to tell of."""
+        return {name: address for name, address in self.plan.held.items() if name in self.egresses}
+
     def held(self, node: str) -> dict[str, IPAddress]:
         """What the node holds and may claim: not a static address that another node has claimed."""
         return {
             name: address
-            for name, address in self.plan.held.items()
+            for name, address in self.addresses.items()
             if name not in self.failed and not self.claimed_elsewhere(name, node)
         }
 
@@ -133,10 +138,10 @@ class Reporter:
         """What keeps this node from holding an address that it is to hold, by Egress."""
         twice = {
             name: f"IP {address} is on an interface here too, but is that of {done.egresses[name].status.egress_node}"
-            for name, address in done.plan.held.items()
+            for name, address in done.addresses.items()
             if done.claimed_elsewhere(name, self._node)
         }
-        return twice | dict(done.failed)
+        return twice | {name: why for name, why in done.failed.items() if name in done.egresses}
 
     def _warn(self, done: Round, name: str, reason: str) -> None:
         log.warning("agent.not_holding", egress=name, reason=reason)
@@ -147,7 +152,7 @@ class Reporter:
         """What the statuses say that this node holds: a restarted agent has assigned nothing anew."""
         return {
             name: address
-            for name, address in done.plan.held.items()
+            for name, address in done.addresses.items()
             if (status := done.egresses[name].status).egress_node == self._node and status.egress_ip == str(address)
         }
 
