@@ -48,7 +48,8 @@ class World:
     def step(self) -> bool:
         """Decide and do; whether anything was done."""
         sets = [msgspec.convert(item, ReplicaSet) for item in self.replica_sets.values()]
-        actions = list(deployments.decide(msgspec.convert(self.deployment, Deployment), sets, self.now).actions)
+        held = {item["metadata"]["ownerReferences"][0]["uid"] for item in self.pods.values()}
+        actions = list(deployments.decide(msgspec.convert(self.deployment, Deployment), sets, self.now, held).actions)
         self.carry_out(actions)
         for item in [msgspec.convert(each, ReplicaSet) for each in self.replica_sets.values()]:
             mine = [msgspec.convert(each, LabPod) for each in self.pods.values()]
@@ -239,6 +240,33 @@ def test_broken_old_pods_go_first() -> None:
     assert len(made.pods) == 3
 
 
+def test_a_rollout_that_is_broken_gives_way_to_the_next_one() -> None:
+    made = world(2, strategy=rolling(1, 0))
+    made.settle()
+    made.template("broken")
+    made.settle(ready=False)
+    assert made.images() == ["broken", "one", "one"]
+    made.template("three")
+    made.step()
+    assert made.images() == ["one", "one"], "the pods that are well stay as long as they are needed"
+    made.settle()
+    assert made.images() == ["three", "three"]
+
+
+def test_recreate_waits_also_for_pods_that_are_about_to_end() -> None:
+    made = world(1, strategy={"type": "Recreate"})
+    made.settle()
+    [last] = made.pods.values()
+    made.template("two")
+    made.step()
+    made.pods["last"] = patch.merge(last, {"metadata": {"deletionTimestamp": START.isoformat()}})
+    made.settle()
+    assert made.images() == ["one"]
+    del made.pods["last"]
+    made.settle()
+    assert made.images() == ["two"]
+
+
 def test_recreate_lets_all_old_pods_go_before_the_first_new_one() -> None:
     made = world(3, strategy={"type": "Recreate"})
     made.settle()
@@ -296,6 +324,30 @@ def test_a_rollout_without_progress_is_said_to_have_failed_at_its_deadline() -> 
     made.ready()
     made.settle()
     assert made.condition("Progressing") == ("True", "NewReplicaSetAvailable")
+
+
+def test_what_fails_after_a_rollout_is_no_failure_of_it() -> None:
+    made = world(progressDeadlineSeconds=60)
+    made.settle()
+    made.now += timedelta(hours=1)
+    made.ready(so=False)
+    made.settle(ready=False)
+    assert made.condition("Available")[0] == "False"
+    assert made.condition("Progressing") == ("True", "NewReplicaSetAvailable")
+
+
+def test_going_back_to_an_earlier_template_has_the_whole_deadline() -> None:
+    made = world(progressDeadlineSeconds=60)
+    made.settle()
+    made.template("two")
+    made.settle()
+    made.now += timedelta(hours=1)
+    made.template("one")
+    made.settle(ready=False)
+    assert made.condition("Progressing")[0] == "True"
+    made.now += timedelta(seconds=61)
+    made.settle(ready=False)
+    assert made.condition("Progressing") == ("False", "ProgressDeadlineExceeded")
 
 
 def test_a_pod_is_available_only_some_seconds_after_it_is_ready() -> None:

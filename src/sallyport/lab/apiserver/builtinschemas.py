@@ -12,6 +12,8 @@ _DESCRIPTIONS = {
     "Secret": "Secret holds secret data of a certain type.",
     "Event": "Event is a report of an event somewhere in the cluster.",
     "Lease": "Lease defines a lease concept.",
+    "Deployment": "Deployment enables declarative updates for Pods and ReplicaSets.",
+    "ReplicaSet": "ReplicaSet ensures that a specified number of pod replicas are running at any given time.",
 }
 
 
@@ -47,7 +49,33 @@ _POD: Object = {
     },
     "x-kubernetes-preserve-unknown-fields": True,
 }
+_REPLICAS: Object = {
+    "replicas": {"type": "integer", "description": "Number of desired pods. Defaults to 1."},
+    "selector": _open("Label selector for pods; it must match the pod template's labels, and never changes."),
+    "template": {
+        "type": "object",
+        "description": "Template describes the pods that will be created.",
+        "properties": {"metadata": _open("Labels and annotations of the pods."), "spec": _POD},
+        "x-kubernetes-preserve-unknown-fields": True,
+    },
+    "minReadySeconds": {"type": "integer", "description": "Seconds a pod is ready before it counts as available."},
+}
+_DEPLOYMENT: Object = {
+    **_REPLICAS,
+    "strategy": _open("How new pods replace old ones: RollingUpdate or Recreate."),
+    "revisionHistoryLimit": {"type": "integer", "description": "Number of old ReplicaSets to keep. Defaults to 10."},
+    "progressDeadlineSeconds": {"type": "integer", "description": "Seconds without progress until it has failed."},
+    "paused": {"type": "boolean", "description": "Indicates that the deployment is paused."},
+}
+
+
+def _spec(properties: Object) -> Object:
+    return {**_open("Specification of the desired state."), "properties": properties}
+
+
 _FIELDS: dict[str, Object] = {
+    "Deployment": {"spec": _spec(_DEPLOYMENT)},
+    "ReplicaSet": {"spec": _spec(_REPLICAS)},
     "Pod": {"spec": _POD},
     "Node": {
         "spec": {

@@ -73,12 +73,17 @@ class Workloads:
             return None
         now = self._now()
         found, owned = await self._list(DEPLOYMENTS), await self._list(REPLICA_SETS)
-        decided = [(each.metadata.uid, deployments.decide(each, _of(each.metadata.uid, owned), now)) for each in found]
-        waits = [await self._carry_out(uid, decision) for uid, decision in decided]
-        owned, pods = await self._list(REPLICA_SETS), await self._list(LAB_PODS)
+        pods = await self._list(LAB_PODS)
         by_owner: dict[str, list[LabPod]] = {}
         for pod in pods:
             by_owner.setdefault(pod.metadata.controller, []).append(pod)
+        held = {uid for uid, mine in by_owner.items() if not all(pod.finished for pod in mine)}
+        waits: list[float | None] = []
+        for deployment in found:
+            uid = deployment.metadata.uid
+            decision = deployments.decide(deployment, _of(uid, owned), now, held)
+            waits.append(await self._carry_out(uid, decision))
+        owned = await self._list(REPLICA_SETS)
         for each in owned:
             uid = each.metadata.uid
             decision = replicasets.decide(each, by_owner.get(uid, ()), now, self._failures.get(uid, ""))

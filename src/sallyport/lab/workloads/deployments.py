@@ -7,7 +7,7 @@ proportion while a rollout is under way: a new number of replicas goes to the ne
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,13 +34,16 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _NOT_COPIED = ("kubectl.kubernetes.io/last-applied-configuration", REVISION)
 
 
-def decide(deployment: Deployment, replica_sets: Sequence[ReplicaSet], now: datetime) -> Decision:
-    """What to do for one Deployment. `replica_sets` are those that it controls."""
+def decide(
+    deployment: Deployment, replica_sets: Sequence[ReplicaSet], now: datetime, held: Collection[str] = ()
+) -> Decision:
+    """What to do for one Deployment. `replica_sets` are those that it controls; of those whose uid is in `held` there
+    are still pods, be it that they are about to end."""
     meta, spec = deployment.metadata, deployment.spec
     if meta.deletion_timestamp:
         return Decision()
     stage = _stage(deployment, replica_sets)
-    sizes = _sizes(deployment, stage)
+    sizes = _sizes(deployment, stage, held)
     revision = max((item.revision for item in stage.old), default=0) + 1
     actions: list[Action] = []
     if stage.new is None and not spec.paused:
@@ -109,7 +112,7 @@ def _without_null(value: Any) -> Any:
 # Sizes
 
 
-def _sizes(deployment: Deployment, stage: _Stage) -> dict[str, int]:
+def _sizes(deployment: Deployment, stage: _Stage, held: Collection[str]) -> dict[str, int]:
     """How many pods each ReplicaSet is to have, by name, also the one that is not made yet."""
     sizes = {item.metadata.name: item.spec.replicas for item in stage.old}
     sizes[stage.name] = stage.new.spec.replicas if stage.new is not None else 0
@@ -119,7 +122,7 @@ def _sizes(deployment: Deployment, stage: _Stage) -> dict[str, int]:
             sizes[active[0]] = deployment.spec.replicas
         return sizes
     if deployment.spec.strategy.type == "Recreate":
-        gone = not any(item.spec.replicas or item.status.replicas for item in stage.old)
+        gone = not any(item.spec.replicas or item.metadata.uid in held for item in stage.old)
         return {**dict.fromkeys(sizes, 0), stage.name: deployment.spec.replicas if gone else 0}
     return _rolled(deployment, stage, sizes)
 
@@ -139,8 +142,6 @@ def _rolled(deployment: Deployment, stage: _Stage, sizes: dict[str, int]) -> dic
         step = max(min(unhealthy, spare), 0)
         sizes[item.metadata.name] -= step
         spare -= step
-    available = ready + sum(item.status.available_replicas for item in stage.old)
-    spare = min(spare, available - (wanted - unavailable))
     for item in stage.old:
         step = max(min(sizes[item.metadata.name], spare), 0)
         sizes[item.metadata.name] -= step
