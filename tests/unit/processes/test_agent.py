@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
-from sallyport.model.plan import Liveness, NodeFacts
+from sallyport.drivers.web import Answer
+from sallyport.model.plan import Liveness, NodeFacts, RoutingReport
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, Node
 from sallyport.processes.agent import Agent
@@ -24,6 +25,9 @@ class Seen:
     def sessions(self) -> dict[str, str]:
         return next(self._sessions)
 
+    def routing(self, networks: object, lists: object) -> RoutingReport:
+        return RoutingReport()
+
     def announce(self, device: str, address: object) -> None:
         raise AssertionError("nothing is held here")
 
@@ -31,7 +35,19 @@ class Seen:
 async def verdicts(hands: Any, rounds: int) -> list[Any]:
     """What node-1 says of its peers, round by round."""
     client: Any = None
-    agent = Agent(client, hands, node="node-1", settings=Settings(), service_networks=(), now=lambda: datetime.now(UTC))
+
+    async def get(url: str) -> Answer:
+        raise AssertionError(f"no gateway is to be polled, and {url} was")
+
+    agent = Agent(
+        client,
+        hands,
+        node="node-1",
+        settings=Settings(),
+        service_networks=(),
+        now=lambda: datetime.now(UTC),
+        get=get,
+    )
     return [(await agent._facts(STATE, {}, {})).peers for _ in range(rounds)]
 
 

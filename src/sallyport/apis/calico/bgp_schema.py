@@ -174,9 +174,8 @@ def _filter_rules(path: str, family: int, text: str) -> Overlay:
         f"{path}[].communities.values[]": _COMMUNITY,
         f"{path}[].asPathPrefix": _unsupported("asPathPrefix", "Only routes whose path begins so."),
         f"{path}[].priority": {
-            "description": "Only routes with this metric. Without effect here.",
-            "minimum": 1,
-            "maximum": MAX_METRIC,
+            "description": "Only routes with this metric. Not supported.",
+            **rules(("self < 0", "priority is not supported")),
         },
         f"{path}[].operations": {
             "description": "What is changed in an accepted route, in order.",

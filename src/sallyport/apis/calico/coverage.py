@@ -103,7 +103,7 @@ _RULE: Mapping[str, Coverage] = {
     "peerType": _AS_UPSTREAM,
     "communities": _AS_UPSTREAM,
     "asPathPrefix": refused("a rule without it would fit more routes than were meant"),
-    "priority": ignored("routes are not told apart by their metric"),
+    "priority": refused("a rule without it would fit more routes than were meant"),
     "operations[].addCommunity": _AS_UPSTREAM,
     "operations[].prependASPath": _AS_UPSTREAM,
     "operations[].setPriority": ignored("routes have the metric of their network's table"),

@@ -236,6 +236,8 @@ def _filter_rule(path: str, family: Family, rule: FilterRule) -> Iterator[Fault]
             yield Fault(f"{path}.prefixLength", f"min {low} must not be greater than max {high}")
     if rule.as_path_prefix:
         yield Fault(f"{path}.asPathPrefix", "asPathPrefix is not supported")
+    if rule.priority is not None:
+        yield Fault(f"{path}.priority", "priority is not supported")
     for place, text in enumerate(rule.communities.values if rule.communities else ()):
         yield from _parsed(f"{path}.communities.values[{place}]", parse_community, text)
     if rule.operations and rule.action != "Accept":
