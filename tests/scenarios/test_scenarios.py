@@ -62,7 +62,7 @@ def sent(made: Replay, packet: Wanted) -> Trace:
     client = made.state.clients[packet.pod]
     source = next(item for item in client.addresses if item.version == packet.destination.version)
     kernels = {node: made.plan(node).objects for node in made.facts if made.state.nodes[node].alive}
-    ground = underlay(made.state, made.facts.values())
+    ground = underlay(made.state, made.facts.values(), made.reports)
     return walk(Packet(source, client.node, packet.destination), kernels, ground, made.settings)
 
 

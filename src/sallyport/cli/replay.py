@@ -1,12 +1,13 @@
 """The plans that the processes make of a snapshot: the controller's decisions, and each node's plan by its facts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
+from typing import TypeVar
 
-from sallyport.apis.antrea.translate import translate
 from sallyport.apis.core import Node
-from sallyport.apis.facts import FACTS_ANNOTATION, decode
+from sallyport.apis.facts import FACTS_ANNOTATION, ROUTING_ANNOTATION, decode, decode_report
+from sallyport.apis.translate import translate
 from sallyport.cli.snapshot import Snapshot
 from sallyport.model.addresses import family_of
 from sallyport.model.plan import Assignment, ClusterPlan, Liveness, NodeFacts, NodePlan, RoutingReport, Uplink
@@ -16,6 +17,8 @@ from sallyport.plan.cluster import plan_cluster, recorded
 from sallyport.plan.node import plan_node
 from sallyport.processes.controller import living_agents, with_living
 from sallyport.processes.settings import LEASE_PREFIX
+
+T = TypeVar("T")
 
 ASSUMED_DEVICE = "eth0"
 ASSUMED_MTU = 1500
@@ -51,7 +54,9 @@ def replay(snapshot: Snapshot, settings: Settings) -> Replay:
         planned = {name: _held(item, facts.values(), state) for name, item in cluster.assignments.items()}
         assignments = {name: item if _is_whole(item) else planned[name] for name, item in assignments.items()}
         state = _with_decisions(state, cluster)
-    return Replay(state, assignments, facts, cluster.problems, (*snapshot.remarks, *remarks), settings)
+    reports = _published(snapshot, ROUTING_ANNOTATION, decode_report, remarks)
+    said = (*snapshot.remarks, *remarks)
+    return Replay(state, assignments, facts, cluster.problems, said, settings, reports)
 
 
 def _with_decisions(state: ClusterState, cluster: ClusterPlan) -> ClusterState:
@@ -83,17 +88,8 @@ def _with_lost_nodes(state: ClusterState, snapshot: Snapshot) -> ClusterState:
 
 def _facts(snapshot: Snapshot, state: ClusterState) -> tuple[dict[str, NodeFacts], list[str]]:
     """Facts by node as published, or as assumed where there are none; and what is to be said of that."""
-    published: dict[str, NodeFacts] = {}
     remarks: list[str] = []
-    for lease in snapshot.leases:
-        if (text := lease.metadata.annotations.get(FACTS_ANNOTATION)) is None:
-            continue
-        try:
-            facts = decode(text)
-        except ValueError as error:
-            remarks.append(f"Lease/{lease.metadata.name}: annotation {FACTS_ANNOTATION}: {error}")
-            continue
-        published[facts.node] = facts
+    published = {item.node: item for item in _published(snapshot, FACTS_ANNOTATION, decode, remarks).values()}
     nodes = {item.metadata.name: item for item in snapshot.objects.nodes}
     assumed = sorted(nodes.keys() - published.keys())
     if assumed:
@@ -103,6 +99,19 @@ def _facts(snapshot: Snapshot, state: ClusterState) -> tuple[dict[str, NodeFacts
         )
     known = {name: item for name, item in published.items() if name in nodes}
     return {**known, **{name: assumed_facts(nodes[name], state) for name in assumed}}, remarks
+
+
+def _published(snapshot: Snapshot, annotation: str, read: Callable[[str], T], remarks: list[str]) -> dict[str, T]:
+    """What agents tell in an annotation of their leases, by node; a remark where it cannot be read."""
+    found: dict[str, T] = {}
+    for lease in snapshot.leases:
+        text = lease.metadata.annotations.get(annotation)
+        try:
+            if text is not None:
+                found[lease.metadata.name.removeprefix(LEASE_PREFIX)] = read(text)
+        except ValueError as error:
+            remarks.append(f"Lease/{lease.metadata.name}: annotation {annotation}: {error}")
+    return found
 
 
 def assumed_facts(node: Node, state: ClusterState) -> NodeFacts:

@@ -1,6 +1,6 @@
 """What `plan` and `trace` work on: the objects of a cluster at one moment, out of files or from the API server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,10 +10,15 @@ from typing import TypeVar
 import msgspec
 import typer
 
-from sallyport.apis.antrea.objects import Objects
 from sallyport.apis.antrea.types import EGRESSES, POOLS
+from sallyport.apis.calico.annotations import GATEWAY_LABEL
+from sallyport.apis.calico.bgp import BGPCONFIGURATIONS, BGPFILTERS, BGPPEERS, BGPPeer
+from sallyport.apis.calico.objects import CalicoObjects
+from sallyport.apis.calico.pods import GATEWAY_PODS
+from sallyport.apis.calico.types import EGRESSGATEWAYPOLICIES, EXTERNALNETWORKS, FELIXCONFIGURATIONS, IPPOOLS
 from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease, Namespace, ObjectMeta
 from sallyport.apis.manifests import Manifest
+from sallyport.apis.objects import Objects
 from sallyport.apis.resource import Resource
 from sallyport.apis.review import Severity, review
 from sallyport.cli.check import read_files
@@ -23,6 +28,9 @@ from sallyport.model.state import PodKey
 from sallyport.processes.settings import NAMESPACE
 
 T = TypeVar("T")
+
+UNREAD = "?"
+"""Stands for a password: Secrets are not read here, and no packet's way depends on them."""
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 """The label that the API server gives every namespace (KEP-2161)."""
@@ -116,9 +124,16 @@ def _as_stored(objects: Objects) -> Objects:
     namespaces = [written.get(name, Namespace(metadata=ObjectMeta(name=name))) for name in names]
     return replace(
         objects,
+        calico=replace(objects.calico, secrets=_passwords(objects.calico.peers)),
         pods=pods,
         namespaces=tuple(msgspec.structs.replace(item, metadata=_labelled(item.metadata)) for item in namespaces),
     )
+
+
+def _passwords(peers: Iterable[BGPPeer]) -> dict[tuple[str, str], str]:
+    """One for each that a peer names, as if all were there."""
+    wanted = [item.spec.password.secret_key_ref for item in peers if item.spec.password]
+    return {(item.name, item.key): UNREAD for item in wanted if item is not None}
 
 
 def _in_default(meta: ObjectMeta) -> ObjectMeta:
@@ -148,6 +163,7 @@ async def from_cluster(client: Client, pod: PodKey, service_networks: tuple[str,
             pods=await _listed(client, PODS, remarks, field_selector=on_its_node) if found.spec.node_name else (found,),
             configmaps=await _listed(client, CONFIGMAPS, remarks, namespace=CONFIGURATION_NAMESPACE),
             service_networks=service_networks,
+            calico=await _calico(client, remarks),
         ),
         leases=await _listed(client, LEASES, remarks, namespace=NAMESPACE),
         moment=now,
@@ -156,15 +172,40 @@ async def from_cluster(client: Client, pod: PodKey, service_networks: tuple[str,
     )
 
 
+async def _calico(client: Client, remarks: list[str]) -> CalicoObjects:
+    """Gateways' pods, wherever they run, and what else of Calico's kinds an agent plans by."""
+    peers = await _listed(client, BGPPEERS, remarks)
+    return CalicoObjects(
+        pods=await _listed(client, GATEWAY_PODS, remarks, label_selector=GATEWAY_LABEL),
+        pools=await _listed(client, IPPOOLS, remarks),
+        policies=await _listed(client, EGRESSGATEWAYPOLICIES, remarks),
+        networks=await _listed(client, EXTERNALNETWORKS, remarks),
+        peers=peers,
+        filters=await _listed(client, BGPFILTERS, remarks),
+        bgp=await _listed(client, BGPCONFIGURATIONS, remarks),
+        felix=await _listed(client, FELIXCONFIGURATIONS, remarks),
+        secrets=_passwords(peers),
+    )
+
+
 async def _listed(
-    client: Client, resource: Resource[T], remarks: list[str], *, namespace: str | None = None, field_selector: str = ""
+    client: Client,
+    resource: Resource[T],
+    remarks: list[str],
+    *,
+    namespace: str | None = None,
+    field_selector: str = "",
+    label_selector: str = "",
 ) -> tuple[T, ...]:
     """All objects of a kind, page by page."""
     items: list[T] = []
-    page = await client.list_page(resource, namespace, field_selector=field_selector)
+    token = ""
     while True:
+        page = await client.list_page(
+            resource, namespace, field_selector=field_selector, label_selector=label_selector, continue_=token
+        )
         items += page.items
         remarks += [f"{line} is left out" for line in page.undecodable]
-        if not page.continue_:
+        token = page.continue_
+        if not token:
             return tuple(items)
-        page = await client.list_page(resource, namespace, field_selector=field_selector, continue_=page.continue_)

@@ -78,6 +78,9 @@ def trace(
         sallyport trace prod/web-1 198.51.100.7
         sallyport trace prod/web-1 198.51.100.7 -f cluster.yaml -f my-egress.yaml
 
+    Where policies and gateways decide, each gateway that a new connection may begin with is a way, with its network,
+    route and router, and why routes of other networks to the same address are not taken.
+
     DESTINATION is an address outside, or of a pod or node; a packet for a Service is traced to the address of one of
     its endpoints.
 

@@ -161,6 +161,22 @@ def test_a_lease_without_a_time_is_refused(tmp_path: Path, renewed: str, reason:
     assert str(caught.value) == f"{path}:1: Lease/sallyport-agent-node-1: {reason}"
 
 
+CALICO_KINDS = (
+    "bgpconfigurations",
+    "bgpfilters",
+    "bgppeers",
+    "egressgatewaypolicies",
+    "externalnetworks",
+    "felixconfigurations",
+    "ippools",
+)
+GATEWAY = {"metadata": {"name": "gw-1", "namespace": "red"}, "spec": {"nodeName": "node-2"}}
+PEER = {
+    "metadata": {"name": "router"},
+    "spec": {"peerIP": "10.10.0.1", "password": {"secretKeyRef": {"name": "bgp", "key": "red"}}},
+}
+
+
 class Api:
     """The objects of the files as an API server would list them, two to a page."""
 
@@ -174,6 +190,8 @@ class Api:
             "/api/v1/pods": list(objects.pods),
             "/api/v1/namespaces/kube-system/configmaps": [],
             "/apis/coordination.k8s.io/v1/namespaces/sallyport-system/leases": [lease("node-1"), {"metadata": 1}],
+            "sallyport.io/gateway": [GATEWAY],
+            **{f"/apis/projectcalico.org/v3/{kind}": [] for kind in CALICO_KINDS},
         }
         self.selectors: list[str] = []
 
@@ -186,7 +204,8 @@ class Api:
         if request.path not in self.lists:
             return refusal(403, "Forbidden", f"no rights for {request.path}")
         self.selectors += [request.query["fieldSelector"]] if "fieldSelector" in request.query else []
-        items, first = self.lists[request.path], int(request.query.get("continue") or 0)
+        asked = request.query.get("labelSelector", request.path)
+        items, first = self.lists[asked], int(request.query.get("continue") or 0)
         more = str(first + 2) if first + 2 < len(items) else ""
         return answer(
             {"metadata": {"continue": more}, "items": [msgspec.to_builtins(item) for item in items[first : first + 2]]}
@@ -205,6 +224,17 @@ async def test_a_cluster_is_read_page_by_page_with_the_pods_of_one_node_only() -
     assert (snapshot.recorded, snapshot.moment) == (True, MOMENT)
     assert snapshot.remarks == ("Lease without a name: Expected `object`, got `int` - at `$.metadata` is left out",)
     assert replay(snapshot, Settings()).state.nodes["node-1"].alive
+
+
+async def test_of_a_cluster_all_gateways_are_read_and_no_secrets() -> None:
+    """A session with a password counts as if the password were there: no packet's way depends on it."""
+    api = Api()
+    api.lists["/apis/projectcalico.org/v3/bgppeers"] = [PEER]
+    async with serving(api.serve) as client:
+        calico = (await from_cluster(client, ("prod", "web"), (), MOMENT)).objects.calico
+    assert [(item.metadata.name, item.spec.node_name) for item in calico.pods] == [("gw-1", "node-2")]
+    assert [item.metadata.name for item in calico.peers] == ["router"]
+    assert list(calico.secrets) == [("bgp", "red")]
 
 
 async def test_a_pod_that_is_not_there_is_told_with_the_server_that_was_asked() -> None:

@@ -1,11 +1,14 @@
 """`sallyport trace` tells which gateway and external network a packet takes, and why no other."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
-from tests.unit.cli.running import golden
+from tests.unit.cli.running import golden, run
+from tests.unit.cli.test_snapshot import lease
 from tests.unit.trace.gateways import (
     ASSIGNMENTS,
     EXITS,
@@ -22,10 +25,11 @@ from tests.unit.trace.gateways import (
     report,
 )
 
+from sallyport.apis.facts import ROUTING_ANNOTATION, encode, encode_report
 from sallyport.cli.reasons import ruling
 from sallyport.cli.replay import Replay
 from sallyport.cli.trace import Answer, Transport, ask, document, lines
-from sallyport.model.plan import RoutingReport
+from sallyport.model.plan import NodeFacts, RoutingReport, Uplink
 from sallyport.model.state import ClusterState, ObjectRef, Policy
 
 POLICY = ObjectRef("EgressGatewayPolicy", "split")
@@ -162,3 +166,65 @@ def test_a_rule_whose_gateways_are_all_of_the_other_family_decides_only_where_no
     key, there = ("split", "app"), ip_address(SERVER)
     decided = [item.rule for item in (ruling(below, key, there), ruling(alone, key, there)) if item]
     assert decided == [second.destinations[0], first.destinations[0]]
+
+
+CALICO = Path(__file__).parents[3] / "examples" / "calico"
+FILES = ("-f", str(CALICO), "-f", str(Path(__file__).parent / "networks.yaml"))
+
+
+def leases(reported: RoutingReport | None) -> str:
+    """Leases of the agents of both nodes as text: node-2 is on the links of red and yellow."""
+    told = {
+        "node-1": NodeFacts("node-1", {4: uplink("10.10.0.101")}, {ip_address("10.10.0.101"): "eth0"}),
+        "node-2": NodeFacts(
+            "node-2",
+            {4: uplink("10.10.0.102")},
+            {ip_address("10.10.0.102"): "eth0"},
+            connected={ip_network("172.31.11.0/24"): "red0", ip_network("172.31.12.0/24"): "yellow0"},
+        ),
+    }
+    found = [lease(name, annotation=encode(item)) for name, item in told.items()]
+    if reported is not None:
+        found[1]["metadata"]["annotations"][ROUTING_ANNOTATION] = encode_report(reported)
+    return json.dumps(found)
+
+
+def uplink(address: str) -> Uplink:
+    return Uplink("eth0", ip_address(address), (ip_network("10.10.0.0/24"),), 1500)
+
+
+def test_from_manifests_and_what_agents_tell_the_whole_way_is_known() -> None:
+    result = run("trace", "pod/red/app", SERVER, *FILES, "-f", "-", text=leases(report("red", "yellow")))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == golden("trace-manifests.txt", result.stdout)
+
+
+def test_from_manifests_alone_the_networks_routes_are_not_known() -> None:
+    result = run("trace", "red/app", SERVER, *FILES, "-f", "-", text=leases(None))
+    assert "for network red, if BGP has brought a route: none is known here\n" in result.stdout
+
+
+def test_a_policys_limited_choice_of_gateways_is_made_as_the_controller_would() -> None:
+    result = run("trace", "mixed/app", "11.0.0.1", *FILES, "-f", "-", text=leases(None))
+    assert (
+        "EgressGatewayPolicy/by-destination, rule 11.0.0.0/8: gateway default/egress-gateway-yellow-1\n"
+        in result.stdout
+    )
+    assert "  gateway  default/egress-gateway-yellow-1, 10.10.11.0, on node-2\n" in result.stdout
+
+
+def test_what_a_gateway_sends_itself_goes_by_its_own_address() -> None:
+    result = run("trace", "default/egress-gateway-1", SERVER, *FILES, "-f", "-", text=leases(report("red", "yellow")))
+    governed = result.stdout.splitlines()[1]
+    assert governed == (
+        "governed by Pod/default/egress-gateway-1, which is a gateway itself: gateway default/egress-gateway-1"
+    )
+    assert "LEFT the cluster at node-2 with source 10.10.10.0 for network red\n" in result.stdout
+
+
+def test_a_report_that_cannot_be_read_is_told() -> None:
+    broken = json.loads(leases(None))
+    broken[0]["metadata"]["annotations"][ROUTING_ANNOTATION] = "{"
+    result = run("trace", "red/app", SERVER, *FILES, "-f", "-", text=json.dumps(broken))
+    assert result.stderr.startswith("Lease/sallyport-agent-node-1: annotation sallyport.io/routing: ")
+    assert result.exit_code == 0

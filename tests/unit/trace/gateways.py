@@ -5,7 +5,8 @@ n3 to yellow (600, by yellow0) as well. Gateways, each with an address of IPv4: 
 red; yellow/one on n3 to yellow; both/one on n3 to red and yellow, red first; plain/one on n2 to none.
 
 red/* go by the two gateways of red, yellow/* by that of yellow, both/* by that of both, plain/* by plain/one;
-split/app sends 105.8.0.0/16 to red, 203.0.113.0/24 the ordinary way and all else to yellow.
+split/app sends 105.8.0.0/16 to red, 203.0.113.0/24 the ordinary way and all else to yellow. Of IPv6 there are red/app,
+the second exit of red/one, and a network of red's.
 """
 
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ from sallyport.trace.packet import Translations
 SETTINGS = Settings()
 SERVER = "105.8.10.1"
 """An address that each of the two networks has."""
+SIX_POD, SIX_IP = ip_address("2001:db8:244:1::5"), ip_address("2001:db8:99::1")
+SIX_SERVER, SIX_ROUTER = "2001:db8:105::1", ip_address("fe80::1")
 PARTNER, REST = "203.0.113.80", "198.51.100.7"
 ROUTERS = {"red": "172.31.11.1", "yellow": "172.31.12.1"}
 TABLES = {"red": 500, "yellow": 600}
@@ -75,7 +78,8 @@ def gateway(name: str) -> Exit:
 
 
 def client(number: int, namespace: str, name: str, on: str = "n1") -> Client:
-    return Client(namespace, name, on, (ip_address(f"10.244.{on[1:]}.{number}"),))
+    four = ip_address(f"10.244.{on[1:]}.{number}")
+    return Client(namespace, name, on, (four, SIX_POD) if (namespace, name) == ("red", "app") else (four,))
 
 
 def hops(*names: str) -> Hops:
@@ -102,6 +106,7 @@ CLIENTS = {
     )
 }
 EXITS = {item.key: item for item in map(gateway, WHERE)}
+EXITS["red/one/v6"] = replace(EXITS["red/one/v4"], requested=SIX_IP, family=6)
 
 
 def peering(network: str, *nodes: str) -> Peering:
@@ -114,7 +119,7 @@ STATE = ClusterState(
     exits=EXITS,
     clients=CLIENTS,
     policies=(
-        policy("red", ("0.0.0.0/0", hops("red/one", "red/two"))),
+        policy("red", ("0.0.0.0/0", hops("red/one", "red/two")), ("::/0", Hops(("red/one/v6",)))),
         policy("yellow", ("0.0.0.0/0", hops("yellow/one"))),
         policy("both", ("0.0.0.0/0", hops("both/one"))),
         policy("plain", ("0.0.0.0/0", hops("plain/one"))),
@@ -131,6 +136,7 @@ STATE = ClusterState(
     networks=Networks(pods=tuple(item for each in NODES.values() for item in each.pod_networks)),
 )
 ASSIGNMENTS = {f"{name}/v4": Assignment(IDS[name], ADDRESSES[name], (WHERE[name],), WHERE[name]) for name in WHERE}
+ASSIGNMENTS["red/one/v6"] = Assignment(21, SIX_IP, ("n3",), "n3")
 
 
 def facts(name: str) -> NodeFacts:
@@ -160,6 +166,8 @@ def routes(network: str, *prefixes: str) -> tuple[Learned, ...]:
 def report(*networks: str, **prefixes: tuple[str, ...]) -> RoutingReport:
     """What a node tells that has these networks' routes, or for some of them others than PREFIXES."""
     told = {name: routes(name, *prefixes.get(name, PREFIXES[name])) for name in networks}
+    if "red" in told:
+        told["red"] = (*told["red"], Learned(ip_network("2001:db8:105::/48"), SIX_ROUTER, "red0"))
     return RoutingReport(routes=told, counts={name: len(each) for name, each in told.items()})
 
 
@@ -187,7 +195,7 @@ def planned() -> Kernels:
 def with_gateways(leaving: tuple[str, ...] = (), unready: tuple[str, ...] = ()) -> Kernels:
     """The kernels when these gateways are leaving, and those not ready."""
     exits = {
-        key: replace(item, leaving=key.removesuffix("/v4") in leaving, ready=key.removesuffix("/v4") not in unready)
+        key: replace(item, leaving=key.rpartition("/")[0] in leaving, ready=key.rpartition("/")[0] not in unready)
         for key, item in EXITS.items()
     }
     return {name: plan(name, replace(STATE, exits=exits)).objects for name in NODES}
@@ -204,7 +212,9 @@ def ways(
     """All ways of a packet of a pod, written NAMESPACE/NAME; `translated` is what an earlier one left behind."""
     namespace, _, name = pod.partition("/")
     sender = CLIENTS[namespace, name]
-    sent = Packet(sender.addresses[0], sender.node, ip_address(destination), translated=translated or {})
+    there = ip_address(destination)
+    source = next(item for item in sender.addresses if item.version == there.version)
+    sent = Packet(source, sender.node, there, translated=translated or {})
     return walks(sent, kernels or planned(), ground(reports), SETTINGS)
 
 

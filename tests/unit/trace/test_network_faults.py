@@ -6,7 +6,18 @@ from functools import partial
 from operator import eq
 
 import pytest
-from tests.unit.trace.gateways import ADDRESSES, LEADS, PARTNER, REPORTS, REST, SERVER, planned, ways
+from tests.unit.trace.gateways import (
+    ADDRESSES,
+    LEADS,
+    PARTNER,
+    REPORTS,
+    REST,
+    SERVER,
+    SIX_IP,
+    SIX_SERVER,
+    planned,
+    ways,
+)
 from tests.unit.trace.scene import Kernels, without
 from tests.unit.trace.test_faults import Predicate, of
 
@@ -26,7 +37,9 @@ from sallyport.model.kernel import (
 from sallyport.trace import Trace, Verdict
 
 SENT = [(pod, to) for pod in ("red/app", "red/near", "yellow/app", "both/app", "split/app") for to in (SERVER, REST)]
+SENT.append(("red/app", SIX_SERVER))
 RIGHT = {str(ADDRESSES[name]): {f"{network}0" for network in networks} for name, networks in LEADS.items() if networks}
+RIGHT[str(SIX_IP)] = {"red0"}
 
 
 def of_set(name: str) -> Predicate:

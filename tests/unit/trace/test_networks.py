@@ -12,6 +12,9 @@ from tests.unit.trace.gateways import (
     REST,
     ROUTERS,
     SERVER,
+    SIX_IP,
+    SIX_ROUTER,
+    SIX_SERVER,
     TABLES,
     ends,
     planned,
@@ -87,6 +90,13 @@ def test_destinations_of_one_client_go_by_what_decides_about_each() -> None:
     (rest,) = ways("split/app", REST)
     assert (rest.verdict, rest.hops[-1].mark) == (Verdict.DROPPED, IDS["yellow/one"])
     assert ends(ways("split/app", PARTNER)) == [("n1", "10.10.0.101", "", "", "eth0")]
+
+
+def test_ipv6_goes_the_same_way() -> None:
+    assert ends(ways("red/app", SIX_SERVER)) == [("n3", str(SIX_IP), "red", str(SIX_ROUTER), "red0")]
+    (way,) = ways("red/app", "2001:db8:106::1")
+    assert (way.verdict, way.node) == (Verdict.DROPPED, "n3")
+    assert way.hops[-1].decided.endswith("table 500: unreachable ::/0")
 
 
 def test_the_chains_that_decide_are_told() -> None:
