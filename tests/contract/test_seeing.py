@@ -74,6 +74,20 @@ async def test_a_change_by_others_is_heard(kernel: Kernel, command: str) -> None
     assert await happens(heard, within=2)
 
 
+async def test_routes_of_bird_wake_nobody(kernel: Kernel) -> None:
+    """A peer may send 100,000 of them at once. A change besides them is heard all the same."""
+    heard = asyncio.Event()
+    Monitor(heard.set).attach(asyncio.get_running_loop())
+    while await happens(heard, within=0.1):
+        heard.clear()
+    for family, network in ((4, "198.18.0.0/15"), (6, "2001:db8:18::/48")):
+        world.run("a", f"ip -{family} route add {network} dev eth0 table 500 proto bird")
+    world.run("a", "ip route del 198.18.0.0/15 table 500 proto bird")
+    assert not await happens(heard, within=0.2)
+    world.run("a", "ip route add 198.18.0.0/15 via 192.0.2.1")
+    assert await happens(heard, within=2)
+
+
 @pytest.mark.parametrize(
     "command",
     [

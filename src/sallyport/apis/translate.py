@@ -12,7 +12,9 @@ def translate(objects: Objects) -> ClusterState:
     """The cluster as the planners see it. Never raises on what a user wrote."""
     state = antrea.translate(objects, namespaces_count=calico.by_namespace(objects.calico))
     if not state.enabled:
-        return state
+        if not calico.is_on(objects.calico):
+            return state
+        state = replace(state, exits={}, pools={}, enabled=True)  # Egresses are switched off, gateways are not
     found = calico.translate(objects.calico, objects.nodes, objects.namespaces, objects.pods, state.clients)
     return replace(
         state,

@@ -17,11 +17,19 @@ _HEARD = {
     "NEXTHOP": 32,
 }
 """Multicast groups of rtnetlink by their names without RTNLGRP_ (linux/rtnetlink.h)."""
+_ROUTES = frozenset({24, 25})
+"""RTM_NEWROUTE and RTM_DELROUTE (linux/rtnetlink.h)."""
+_BIRD = 12
+"""RTPROT_BIRD. A peer may send it 100,000 routes at once, and no plan depends on what they are."""
+_HEADER = struct.Struct("=IHHII")
+_PROTOCOL = _HEADER.size + 5
+"""Place of `rtm_protocol` in a message about a route."""
 _GROUPS = sum(1 << (number - 1) for number in _HEARD.values())
 
 
 class Monitor:
-    """Calls `wake` for every batch of messages; what they say does not matter, the kernel is read back anyway."""
+    """Calls `wake` for every batch of messages but those about BIRD's routes alone; what they say does not matter, the
+    kernel is read back anyway."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -33,12 +41,27 @@ class Monitor:
         loop.add_reader(self._socket.fileno(), self._heard)
 
     def _heard(self) -> None:
+        news = False
         try:
-            while self._socket.recv(65536):
-                pass
+            while message := self._socket.recv(65536):
+                news = news or is_news(message)
+        except BlockingIOError:
+            pass
         except OSError:
-            pass  # nothing left, or messages were lost: either way there is news
-        self._wake()
+            news = True  # messages were lost
+        if news:
+            self._wake()
+
+
+def is_news(batch: bytes) -> bool:
+    """Whether any message of a batch is about something else than BIRD's routes."""
+    offset = 0
+    while offset + _HEADER.size <= len(batch):
+        length, kind, _, _, _ = _HEADER.unpack_from(batch, offset)
+        if kind not in _ROUTES or length <= _PROTOCOL or batch[offset + _PROTOCOL] != _BIRD:
+            return True
+        offset += (length + 3) & ~3
+    return False
 
 
 _NETLINK_NETFILTER = 12
@@ -46,7 +69,6 @@ _NFTABLES_GROUP = 1 << (7 - 1)
 """NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h)."""
 _REMOVALS = frozenset((10 << 8) | message for message in (2, 5, 8, 11, 14))
 """NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET and DELSETELEM of subsystem 10 (linux/netfilter/nf_tables.h)."""
-_HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 
 

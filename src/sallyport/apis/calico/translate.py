@@ -78,6 +78,12 @@ class Translated:
         return self.felix.tuning
 
 
+def is_on(objects: CalicoObjects) -> bool:
+    """Whether anything of Calico's is asked for, so that nodes are to be programmed for its sake."""
+    felix = read_felix(objects.felix)[0]
+    return felix.support is not Support.DISABLED or felix.networks
+
+
 def by_namespace(objects: CalicoObjects) -> bool:
     """Whether annotations of namespaces decide about pods."""
     return read_felix(objects.felix)[0].support is not Support.DISABLED
