@@ -19,7 +19,7 @@ from sallyport.drivers.command import DriverError
 from sallyport.lab import names, namespaces
 from sallyport.lab.ask import PORTS, Seen, ask_http, ask_tcp, ask_udp, request
 from sallyport.lab.record import Record
-from sallyport.lab.topology import Topology
+from sallyport.lab.topology import Machine, Topology
 from sallyport.lab.topology_file import parse
 
 
@@ -146,8 +146,11 @@ class Lab:
         return {names.mac(node.name, "eth0"): node.name for node in self.topology.nodes}
 
     @contextlib.contextmanager
-    def capture(self, machine: str, expression: str, device: str = "eth0") -> Iterator["Capture"]:
-        """Frames that arrive at a machine and match a tcpdump expression, from here to the end of the block."""
+    def capture(self, machine: str, expression: str, device: str = "eth0", marker: str = "") -> Iterator["Capture"]:
+        """Frames that arrive at a machine and match a tcpdump expression, from here to the end of the block.
+
+        `marker` is a machine whose datagrams come in there; the control plane if not given.
+        """
         # -e shows MACs, -Q in leaves out what the machine itself sends, --immediate-mode does not wait for more.
         argv = ["tcpdump", "-e", "-n", "-l", "-s", "128", "-B", "4096", "--immediate-mode", "-Q", "in", "-i", device]
         argv.append(f"({expression}) or (udp dst port {MARKER_PORT})")
@@ -159,21 +162,24 @@ class Lab:
             if "listening on" in line:
                 break
         found = self.topology.machine(machine) or self.topology.control
-        capture = Capture(child, partial(self._mark, str(found.attachments[0].address)))
+        capture = Capture(child, partial(self._mark, found))
         try:
             yield capture
             capture.settle()
         finally:
             capture.close()
 
-    def _mark(self, address: str, number: int) -> None:
-        """Send a datagram of `number` bytes that ends up in the captures of the machine with that address."""
+    def _mark(self, machine: Machine, number: int) -> None:
+        """Send a datagram of `number` bytes that ends up in the captures of that machine, from a neighbour of its."""
+        home = machine.attachments[0]
+        address = str(home.address)
+        near = [item for item in self.topology.machines() if home.subnet in item.subnets() and item != machine]
 
         def send() -> None:
             with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as link:
                 link.sendto(bytes(number), (address, MARKER_PORT))
 
-        namespaces.inside(self.space(self.topology.control.name), send)
+        namespaces.inside(self.space(near[0].name), send)
 
 
 MARKER_PORT = 9
