@@ -160,6 +160,12 @@ def test_a_peers_own_link_is_reached_directly() -> None:
     assert ends(ways("yellow/app", "172.31.12.77")) == [(*YELLOW[:3], "", "yellow0")]
 
 
+def test_a_peer_that_announces_its_own_link_is_no_way_to_it() -> None:
+    """BIRD prefers its static routes, of which this link is one, to what BGP says."""
+    told = report("yellow", yellow=("172.31.12.0/24",))
+    assert ends(ways("yellow/app", "172.31.12.77", reports={"n3": told})) == [(*YELLOW[:3], "", "yellow0")]
+
+
 def test_an_address_of_the_gateways_own_node_on_the_link_is_delivered_there() -> None:
     (way,) = ways("yellow/app", "172.31.12.103")
     assert (way.verdict, way.node) == (Verdict.DELIVERED, "n3")
