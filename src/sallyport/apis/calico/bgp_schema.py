@@ -227,7 +227,11 @@ BGP_CONFIGURATION: Overlay = {
     },
     "spec": {"description": "The options; one that is not given has its default."},
     "spec.asNumber": {"description": "Our AS number. Default 64512.", **_AS_NUMBER},
-    "spec.listenPort": {"description": "The port that we listen on. Default 179.", "minimum": 1, "maximum": 65535},
+    "spec.listenPort": {
+        "description": "The port that nodes listen on. Without effect here.",
+        "minimum": 1,
+        "maximum": 65535,
+    },
     "spec.nodeToNodeMeshEnabled": {"description": _NO_MESH},
     "spec.bindMode": {"description": "Without effect here.", "enum": ["None", "NodeIP"]},
     "spec.ignoredInterfaces": {"description": "Without effect here."},
