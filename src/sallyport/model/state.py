@@ -281,11 +281,11 @@ class Peering:
 @dataclass(frozen=True, slots=True)
 class Routing:
     """What concerns all external networks. `enabled`: the switch for them as a whole. `device_patterns` name further
-    devices that carry external traffic (names, or /regular expressions/). `unexported` are networks whose addresses are told to no peer."""
+    devices that carry external traffic (names, or /regular expressions/). `unexported` are networks whose addresses are
+    told to no peer."""
 
     enabled: bool = False
     device_patterns: tuple[str, ...] = ()
-    reserved_tables: tuple[tuple[int, int], ...] = ()
     unexported: tuple[IPNetwork, ...] = ()
 
 

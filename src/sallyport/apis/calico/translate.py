@@ -68,7 +68,6 @@ class Translated:
         return model.Routing(
             enabled=self.felix.networks,
             device_patterns=self.felix.patterns,
-            reserved_tables=self.felix.tables,
             unexported=self.unexported,
         )
 
