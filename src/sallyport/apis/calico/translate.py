@@ -41,7 +41,7 @@ from sallyport.model.state import (
     Pool,
     Problem,
 )
-from sallyport.selectors.calico import Selector, SelectorError, parse
+from sallyport.selectors.calico import Everything, Selector, SelectorError, parse
 
 UNKNOWN_POLICY = "UnknownPolicy"
 TWO_ANNOTATIONS = "PolicyAndSelector"
@@ -350,6 +350,8 @@ class _Demands:
         return tuple(sorted(key for key in keys if key in self._exits))
 
     def _spaces(self, selector: Selector) -> set[str]:
+        if isinstance(selector, Everything) and selector.is_global:
+            return set()  # what is outside of all namespaces: no pod is
         return {
             name
             for name, item in self._namespaces.items()
