@@ -47,8 +47,8 @@ def plan_node(
     governed = govern(state.exits, assignments, state.clients, state.policies)
     objects: list[KernelObject] = [*links, *skeletons(settings, links), *_sysctls(facts, links, governed)]
     objects += _membership(state, facts, settings)
+    objects += networking(here)  # what keeps an exit to its networks goes before what lets its packets out
     objects += _exits(here)
-    objects += networking(here)
     objects += [
         Rule(family, settings.rule_priority, MAIN_TABLE, udp_port=settings.vxlan_port)
         for family in FAMILIES
