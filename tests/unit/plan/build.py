@@ -69,7 +69,7 @@ def a_state(
     return ClusterState(
         nodes=nodes,
         pools={item.key: item for item in pools},
-        exits={item.ref.name: item for item in exits},
+        exits={item.key: item for item in exits},
         clients={item.key: item for item in clients},
         **{"networks": networks, **fields},
     )

@@ -42,7 +42,11 @@ def why(nodes: Iterable[Node], selected: Iterable[str] = NODES, address: str = "
     """What is said of one exit that nobody can hold."""
     pool = replace(POOL, nodes=frozenset(selected))
     ranks, problems = rank(
-        {"e": an_exit("e")}, {"e": ip_address(address)}, {"ExternalIPPool/pool": pool}, {item.name: item for item in nodes}, 2
+        {"e": an_exit("e")},
+        {"e": ip_address(address)},
+        {"ExternalIPPool/pool": pool},
+        {item.name: item for item in nodes},
+        2,
     )
     assert ranks == {"e": ()}
     assert [item.reason for item in problems] == ["AssignmentError"]
