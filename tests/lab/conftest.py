@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from tests.lab.gateways import ELSEWHERE, GatewayScene
 from tests.lab.labs import lab_of, scene_of
 from tests.lab.scene import SIDES, Scene, Side
+from tests.lab.wires import BOTH, TOPOLOGY, Networks, networks_of
 
 from sallyport.lab.driving import Lab
 
@@ -31,8 +33,45 @@ def scene(standing: Scene) -> Iterator[Scene]:
     standing.clear()
 
 
+@pytest.fixture(scope="session")
+def house() -> Iterator[GatewayScene]:
+    """A lab of its own with three gateways that stand; tests use `gates`."""
+    with lab_of("default", f"t{os.getpid()}g") as running, scene_of(running, *ELSEWHERE.values()) as scene:
+        found = GatewayScene(scene.lab, scene.capture)
+        found.furnish()
+        yield found
+
+
+@pytest.fixture
+def gates(house: GatewayScene) -> Iterator[GatewayScene]:
+    """The lab with the standing gateways and pods, none of which uses a gateway; afterwards it is so again."""
+    yield house
+    house.clear()
+
+
 @pytest.fixture(params=SIDES.values(), ids=lambda side: f"ipv{side.family}")
 def side(request: pytest.FixtureRequest) -> Side:
     """Each family in turn."""
+    found: Side = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def gateways() -> Iterator[Networks]:
+    """Two external networks with the same addresses, and gateways to them; tests use `net`."""
+    with lab_of(TOPOLOGY, f"t{os.getpid()}n") as running, networks_of(running) as found:
+        yield found
+
+
+@pytest.fixture
+def net(gateways: Networks) -> Iterator[Networks]:
+    """The lab with its standing gateways; what a test has changed is put back, and seen to be."""
+    yield gateways
+    gateways.restore()
+
+
+@pytest.fixture(params=BOTH.values(), ids=lambda side: f"ipv{side.family}")
+def both(request: pytest.FixtureRequest) -> Side:
+    """Each family in turn; the server is the address that both external networks have."""
     found: Side = request.param
     return found

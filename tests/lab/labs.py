@@ -32,10 +32,10 @@ def lab_of(topology: str, name: str) -> Iterator[Lab]:
 
 
 @contextlib.contextmanager
-def scene_of(lab: Lab) -> Iterator[Scene]:
-    """The lab with its standing pods, watched before its router."""
+def scene_of(lab: Lab, *also: str) -> Iterator[Scene]:
+    """The lab with its standing pods, watched before its router; `also` are more addresses of the server."""
     lab.kubectl("create", "namespace", NAMESPACE)
-    servers = " or ".join(f"dst host {side.server}" for side in SIDES.values())
+    servers = " or ".join(f"dst host {address}" for address in (*(side.server for side in SIDES.values()), *also))
     # An answer that comes after its asker has gone is met with an ICMP error, which leaves as that request did, and may
     # be seen when another test has begun.
     errors = "icmp[icmptype] == icmp-unreach or (icmp6 and ip6[40] == 1)"
