@@ -12,7 +12,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap tools/kubec
 	touch $@
 
 demo: install
-	$(BIN)/python tools/demo.py
+	$(BIN)/python -m tools.demo
 
 test: install lint
 	$(BIN)/python -m pytest -q

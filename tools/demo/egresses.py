@@ -1,53 +1,32 @@
-"""The main job on real packets: which source IP an outside server sees, request by request (`make demo`).
+"""Part one, Egresses: which source IP an outside server sees, request by request.
 
 A cluster of six nodes is built out of network namespaces, the manifests of examples/antrea are applied as they stand,
 and pods send requests to a server beyond a router. What is printed as "server saw" is the server's own word; what is
 printed as "came from" is the node whose MAC address was on the captured frame in front of the router.
 """
 
-import os
-import sys
-from pathlib import Path
-
 from rich.console import Console
-from rich.table import Table
+from tools.demo.stage import Stage, Tally
 
-from sallyport.drivers.command import DriverError
-from sallyport.drivers.requirements import require
 from sallyport.lab.driving import Asked, Capture, Lab, answers, until
 
-ROOT = Path(__file__).parent.parent
+QUESTION = """Which source IP does the world outside of the cluster see?
+A server outside tells the address that it saw; the router in front of it tells which node the frame came from.
+"""
+TOPOLOGY = "seed"
+SYN = "ip and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn"
+"""What is captured: the first packet of each IPv4 connection."""
 SERVER = "203.0.113.10"
 SERVER6 = "2001:db8:113::10"
-NAME = f"demo-{os.getpid()}"[:16]
 PODS = {"prod/web-1": "node-1", "prod/web-2": "node-4", "prod/db-1": "node-3", "staging/web-1": "node-2"}
 
 
-class Demo:
-    """The scenes, in order. `failures` are the requests that did not go as they were to."""
+class Egresses(Stage):
+    """The scenes, in order; `capture` is what arrives in front of the router to the server."""
 
-    def __init__(self, lab: Lab, capture: Capture, console: Console) -> None:
-        self.lab, self.capture, self.console = lab, capture, console
-        self.failures: list[str] = []
-        self.requests = 0
-
-    def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
-
-    def title(self, number: int, text: str) -> None:
-        self.say(f"\n[bold]{number}. {text}[/bold]")
-
-    def apply(self, *files: str) -> None:
-        for file in files:
-            self.say(f"   $ sallyport apply examples/antrea/{file}")
-        done = self.lab.sallyport("apply", *(str(ROOT / "examples" / "antrea" / file) for file in files))
-        for line in done.stdout.splitlines():
-            self.say(f"   {line}")
-
-    def kubectl(self, *arguments: str) -> None:
-        self.say(f"   $ kubectl {' '.join(arguments)}")
-        for line in self.lab.kubectl(*arguments).splitlines():
-            self.say(f"   {line}")
+    def __init__(self, lab: Lab, console: Console, tally: Tally, capture: Capture) -> None:
+        super().__init__(lab, console, tally)
+        self.capture = capture
 
     def holder(self, name: str) -> str:
         """The node that holds an Egress's IP, as its status says."""
@@ -66,20 +45,16 @@ class Demo:
 
     def requests_from(self, expected: dict[str, tuple[str, str]]) -> None:
         """A request from each pod, and for each who was seen; `expected` is source and node by pod, "" for dropped."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("   pod", "runs on", "server saw", "came from", "expected"):
-            table.add_column(column, no_wrap=True)
+        rows = []
         for pod, (source, node) in expected.items():
             asked = self.lab.ask(pod, "http", SERVER, timeout=2)
             came_from = self._came_from(asked)
-            ok = (asked.source, came_from) == (source, node)
-            self.requests += 1
-            verdict = "as expected" if ok else f"[red]not {source or 'dropped'} from {node or 'nowhere'}[/red]"
+            self.tally.requests += 1
             saw = asked.source or f"nothing ({asked.error})"
-            table.add_row(f"   {pod}", PODS[pod], saw, came_from or "-", verdict)
-            if not ok:
-                self.failures.append(f"{pod}: {asked.source or asked.error} from {came_from or 'nowhere'}")
-        self.console.print(table, highlight=False)
+            failure = f"{pod}: not {source or 'dropped'} from {node or 'nowhere'}"
+            verdict = self.verdict((asked.source, came_from) == (source, node), failure)
+            rows.append((pod, PODS[pod], saw, came_from or "-", verdict))
+        self.table(("pod", "runs on", "server saw", "came from", "expected"), rows)
 
     def _came_from(self, asked: Asked) -> str:
         """The node whose MAC was on the frame that brought this request in front of the router."""
@@ -92,28 +67,29 @@ class Demo:
         return "no captured frame"
 
     def before(self) -> None:
-        self.title(1, "Before any Egress, pods leave with the address of the node they run on")
+        """No Egress is there."""
+        self.title("Before any Egress, pods leave with the address of the node they run on")
         self.requests_from({pod: (f"10.10.0.10{node[-1]}", node) for pod, node in PODS.items()})
 
     def example(self) -> None:
-        self.title(
-            2, "The Egress resource: web pods of prod leave with 10.10.0.8, by a node of the pool; others do not"
-        )
-        self.apply("config.yaml", "pool.yaml", "egress.yaml")
+        """The guide's first example, which is for one family."""
+        self.title("The Egress resource: web pods of prod leave with 10.10.0.8, by a node of the pool; others do not")
+        self.apply("antrea", "config.yaml", "pool.yaml", "egress.yaml")
         self.await_holders(egress_prod_web="10.10.0.8")
         self.kubectl("get", "egress")
         node = self.holder("egress-prod-web")
         own = {pod: (f"10.10.0.10{where[-1]}", where) for pod, where in PODS.items()}
         self.requests_from(own | dict.fromkeys(["prod/web-1", "prod/web-2"], ("10.10.0.8", node)))
         asked = self.lab.ask("prod/web-1", "http", SERVER6, timeout=1)
-        self.requests += 1
+        self.tally.requests += 1
         self.say(f"   IPv6 of prod/web-1, for which there is no egress IP: {asked.source or 'dropped'}, as expected")
         if asked.source:
-            self.failures.append(f"IPv6 of prod/web-1 left as {asked.source}")
+            self.tally.failures.append(f"IPv6 of prod/web-1 left as {asked.source}")
 
     def high_availability(self) -> None:
-        self.title(3, "High availability: two Egresses, an IP each from one pool")
-        self.apply("ha-pool.yaml", "ha-egresses.yaml")
+        """The guide's second example."""
+        self.title("High availability: two Egresses, an IP each from one pool")
+        self.apply("antrea", "ha-pool.yaml", "ha-egresses.yaml")
         self.await_holders(egress_prod_web="10.10.0.11", egress_staging_web="10.10.0.12")
         self.kubectl("get", "egress")
         self.kubectl("get", "externalippool")
@@ -130,89 +106,64 @@ class Demo:
         )
 
     def power_off(self) -> None:
+        """The holder of an address dies while requests are made."""
         node = self.holder("egress-prod-web")
         pod = "prod/web-1" if PODS["prod/web-1"] != node else "prod/web-2"
-        self.title(4, f"{node}, which holds 10.10.0.11, loses power while {pod} sends 20 requests a second")
+        self.title(f"{node}, which holds 10.10.0.11, loses power while {pod} sends 20 requests a second")
         with self.lab.asker(pod, "http", SERVER, timeout=0.2, count=120, interval=0.05) as child:
             asked: list[Asked] = []
             for answer in answers(child):
                 asked.append(answer)
                 if len(asked) == 20:
                     self.lab.sallyport("lab", "power-off", node, "--name", self.lab.name)
-        self.requests += len(asked)
+        self.tally.requests += len(asked)
         lost = [answer for answer in asked if not answer.source]
         wrong = {answer.source for answer in asked if answer.source} - {"10.10.0.11"}
         gap = sum(answer.seconds + 0.05 for answer in lost)
         self.say(f"   {len(asked) - len(lost)} requests seen from 10.10.0.11, {len(lost)} lost in {gap:.1f} s, ")
         self.say(f"   and {len(wrong)} seen from any other address. New holder: {self.holder('egress-prod-web')}")
         if wrong or self.holder("egress-prod-web") == node or not asked[-1].source:
-            self.failures.append(f"after the power-off: {wrong or 'no takeover'}")
+            self.tally.failures.append(f"after the power-off: {wrong or 'no takeover'}")
         self.kubectl("get", "egress")
         self.lab.sallyport("lab", "power-on", node, "--name", self.lab.name)
         until(lambda: self.holder("egress-prod-web") == node, f"{node} has its IP again", 20)
         self.say(f"   power is back: {node} holds 10.10.0.11 again")
 
     def static(self) -> None:
-        self.title(5, "Static Egress: addresses that are node-4's and node-5's own")
+        """The guide's third example."""
+        self.title("Static Egress: addresses that are node-4's and node-5's own")
         self.kubectl("delete", "egress", "egress-prod-web", "egress-staging-web")
-        self.apply("static-egresses.yaml")
+        self.apply("antrea", "static-egresses.yaml")
         self.await_holders(egress_prod="10.10.0.104", egress_staging="10.10.0.105")
         self.kubectl("get", "egress")
         prod = {pod: ("10.10.0.104", "node-4") for pod in PODS if pod.startswith("prod/")}
         self.requests_from(prod | {"staging/web-1": ("10.10.0.105", "node-5")})
 
     def node_gone(self) -> None:
-        self.title(6, "node-4 loses power: nobody has its address, so prod is dropped, not let out by another one")
+        """A static address dies with its node."""
+        self.title("node-4 loses power: nobody has its address, so prod is dropped, not let out by another one")
         self.lab.sallyport("lab", "power-off", "node-4", "--name", self.lab.name)
         self.requests_from({"prod/web-1": ("", ""), "staging/web-1": ("10.10.0.105", "node-5")})
         self.lab.sallyport("lab", "power-on", "node-4", "--name", self.lab.name)
 
     def after(self) -> None:
-        self.title(7, "Without Egresses the ordinary path is back")
+        """Egresses are deleted."""
+        self.title("Without Egresses the ordinary path is back")
         self.kubectl("delete", "egress", "--all")
         until(lambda: self.lab.ask("prod/web-1", "http", SERVER).source == "10.10.0.101", "node-1's address", 10)
         pods = {pod: node for pod, node in PODS.items() if node != "node-4"}
         self.requests_from({pod: (f"10.10.0.10{node[-1]}", node) for pod, node in pods.items()})
 
 
-def main() -> int:
-    console = Console(width=120, no_color=not sys.stdout.isatty())
-    try:
-        require("ip", "nft", "bird", "tcpdump")
-    except DriverError as error:
-        console.print(f"demo: {error}", highlight=False)
-        return 2
-    console.print("Sallyport: which source IP does the world outside of the cluster see?\n", highlight=False)
-    try:
-        lab = Lab.up("seed", NAME, lambda line: console.print(f"   {line}", highlight=False))
-    except DriverError as error:
-        console.print(f"demo: {error}", highlight=False)
-        return 1
-    try:
-        lab.kubectl("apply", "-f", str(ROOT / "examples" / "demo" / "pods.yaml"))
-        lab.kubectl("wait", "pod", "--all", "-A", "--for=condition=Ready", "--timeout=30s")
-        with lab.capture("router", "ip and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn") as capture:
-            demo = Demo(lab, capture, console)
-            for scene in (
-                demo.before,
-                demo.example,
-                demo.high_availability,
-                demo.power_off,
-                demo.static,
-                demo.node_gone,
-                demo.after,
-            ):
-                scene()
-    finally:
-        lab.down()
-    if demo.failures:
-        console.print(f"\n{len(demo.failures)} of {demo.requests} requests went otherwise:", highlight=False)
-        for failure in demo.failures:
-            console.print(f"   {failure}", highlight=False)
-        return 1
-    console.print(f"\nAll {demo.requests} requests went as they were to.", highlight=False)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def show(lab: Lab, console: Console, tally: Tally) -> None:
+    """All scenes, on a lab of TOPOLOGY."""
+    with lab.capture("router", SYN) as capture:
+        scenes = Egresses(lab, console, tally, capture)
+        scenes.pods("egresses.yaml")
+        scenes.before()
+        scenes.example()
+        scenes.high_availability()
+        scenes.power_off()
+        scenes.static()
+        scenes.node_gone()
+        scenes.after()
