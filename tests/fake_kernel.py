@@ -5,13 +5,14 @@ before any single change, as an agent that is killed does. Text it refuses comes
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 from itertools import islice
 
 from sallyport.drivers.nftables import CLIENT_SETS
 from sallyport.model.kernel import (
+    Chain,
     ClientElement,
     Element,
     Fdb,
@@ -41,8 +42,13 @@ def pieces(steps: Iterable[Step]) -> Iterator[Step]:
         if step.kind in _ELEMENTS and step.upserts and step.deletes:
             yield step
         else:
-            yield from (Step(step.kind, upserts=(item,)) for item in step.upserts)
-            yield from (Step(step.kind, deletes=(item,)) for item in step.deletes)
+            yield from (Step(step.kind, upserts=(item,)) for item in _in_turn(step.upserts))
+            yield from (Step(step.kind, deletes=(item,)) for item in _in_turn(step.deletes, backwards=True))
+
+
+def _in_turn(items: Sequence[KernelObject], *, backwards: bool = False) -> list[KernelObject]:
+    """As the driver makes them: chains that others jump to first, and last when they are taken away."""
+    return sorted(items, key=lambda item: item.name if isinstance(item, Chain) else "", reverse=backwards)
 
 
 class FakeKernel:
@@ -75,7 +81,7 @@ class FakeKernel:
         failures = []
         for piece in islice(pieces(steps), limit):
             for item in piece.deletes:
-                self._remove(item)
+                failures += self._remove(item)
             for item in piece.upserts:
                 failures += self._make(item)
         return failures
@@ -91,16 +97,28 @@ class FakeKernel:
         self._held[item.kind][item.key] = item
         return []
 
-    def _remove(self, item: KernelObject) -> None:
-        """Removing what is not there is no failure."""
+    def _remove(self, item: KernelObject) -> list[str]:
+        """Removing what is not there is no failure; a chain stays for as long as something jumps to it."""
+        if isinstance(item, Chain) and (user := self._user(item.name)):
+            return [f"chain {item.name}: {user} leads to it"]
         if self._held[item.kind].pop(item.key, None) is None:
-            return
+            return []
         if isinstance(item, Link):
             self._lose_device(item.name)
         elif isinstance(item, NextHop):
             self._lose(Kind.ROUTE, lambda route: isinstance(route, Route) and route.next_hop == item.id)
         elif isinstance(item, Skeleton):
             self._load(replace(item, text=""))
+        return []
+
+    def _user(self, chain: str) -> str:
+        """What leads to a chain, "" for nothing."""
+        elements = (item.member for item in self._elements() if item.value == chain)
+        ways = (item.name for item in self._chains() if chain in dict(item.destinations).values())
+        return next(iter([*elements, *ways]), "")
+
+    def _chains(self) -> list[Chain]:
+        return [item for item in self._held[Kind.CHAIN].values() if isinstance(item, Chain)]
 
     def _refusal(self, item: KernelObject) -> str:
         """Why the kernel would not take it, "" if it would."""
@@ -113,8 +131,20 @@ class FakeKernel:
                 return self._route_refusal(item)
             case Element():
                 return self._element_refusal(item)
+            case Chain():
+                return self._chain_refusal(item)
             case _:
                 return ""
+
+    def _chain_refusal(self, item: Chain) -> str:
+        if not self._sets:
+            return "no table inet"
+        missing = [target for _, target in item.destinations if self._lacks(target)]
+        return f"no chain {missing[0]}" if missing else ""
+
+    def _lacks(self, target: str) -> bool:
+        """Whether a jump goes to a chain that is not there; those to marks come with whatever jumps to them."""
+        return bool(target) and not target.isdecimal() and target not in self._held[Kind.CHAIN]
 
     def _route_refusal(self, item: Route) -> str:
         hop = self._held[Kind.NEXT_HOP].get(item.next_hop)
@@ -126,10 +156,13 @@ class FakeKernel:
         definition = self._sets.get(item.set)
         if definition is None:
             return f"no set {item.set}"
+        if item.set.startswith("clients") and self._lacks(item.value):
+            return f"no chain {item.value}"
         if "interval" in definition:
-            network = ip_network(item.member)
+            before, _, interval = item.member.rpartition(" . ")
             for other in self._members(item.set):
-                if other != item.member and network.overlaps(ip_network(other)):
+                own, _, there = other.rpartition(" . ")
+                if other != item.member and own == before and ip_network(interval).overlaps(ip_network(there)):
                     return f"interval overlaps with {other}"
         return ""
 
@@ -145,6 +178,8 @@ class FakeKernel:
             self._sets = dict(DECLARED.findall(table.text))
             for kind in _ELEMENTS:
                 self._lose(kind, lambda item: isinstance(item, Element) and item.set not in self._sets)
+            if not self._sets:
+                self._lose(Kind.CHAIN, lambda _: True)
 
     def _has_device(self, name: str) -> bool:
         return name in self._devices or name in self._held[Kind.LINK]

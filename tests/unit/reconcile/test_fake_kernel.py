@@ -21,6 +21,7 @@ from sallyport.model.kernel import (
     Sysctl,
 )
 from sallyport.model.settings import Settings
+from sallyport.plan.chains import spread, way
 from sallyport.plan.skeleton import skeletons
 from sallyport.reconcile.sequence import Step
 
@@ -34,6 +35,9 @@ INET, NETDEV = sorted(skeletons(Settings(), [LINK]), key=lambda item: item.famil
 EXIT = Element("exits4", "1", "10.0.0.50")
 HELD = Element("held4", "10.0.0.50")
 ADDRESS = InterfaceAddress("eth0", "10.0.0.50")
+SPREAD = spread(4, [5], [5], Settings())
+WAY = way(4, [("0.0.0.0/1", SPREAD.name), ("128.0.0.0/1", "7")], Settings())
+TURNED = ClientElement("clients4", "10.244.1.2", WAY.name)
 WHOLE: tuple[KernelObject, ...] = (LINK, SYSCTL, INET, NETDEV, EXIT, HELD, ADDRESS, NEIGHBOR, FDB, HOP, ROUTE)
 
 
@@ -187,3 +191,41 @@ def test_removing_twice_is_removing_once() -> None:
     for _ in range(2):
         assert kernel.apply(remove(ROUTE, HOP, LINK, HELD)) == []
     assert set(kernel.objects()) == {INET, Skeleton("netdev", "sallyport", "", NETDEV.text), EXIT, ADDRESS}
+
+
+def test_chains_are_made_before_what_leads_to_them_and_go_after_it() -> None:
+    """The driver makes spreads before ways, and takes ways away before spreads, in whatever order they are given."""
+    kernel = kernel_with([INET])
+    assert kernel.apply([Step(Kind.CHAIN, upserts=(WAY, SPREAD)), *make(TURNED)]) == []
+    assert kernel.apply(remove(SPREAD)) == [f"chain {SPREAD.name}: {WAY.name} leads to it"]
+    assert kernel.apply(remove(WAY)) == [f"chain {WAY.name}: 10.244.1.2 leads to it"]
+    assert kernel.apply([*remove(TURNED), Step(Kind.CHAIN, deletes=(SPREAD, WAY))]) == []
+    assert kernel.read()[Kind.CHAIN] == {}
+
+
+@pytest.mark.parametrize(
+    ("item", "refusal"),
+    [
+        (WAY, f"chain {WAY.name}: no chain {SPREAD.name}"),
+        (TURNED, f"client_element ('clients4', '10.244.1.2'): no chain {WAY.name}"),
+    ],
+)
+def test_nothing_leads_to_a_chain_that_is_not_there(item: KernelObject, refusal: str) -> None:
+    assert kernel_with([INET]).apply(make(item)) == [refusal]
+    assert FakeKernel().apply(make(SPREAD)) == [f"chain {SPREAD.name}: no table inet"]
+
+
+def test_chains_go_with_their_table_and_outlive_new_rules() -> None:
+    kernel = kernel_with([INET, SPREAD, WAY])
+    assert kernel.apply(make(INET)) == []
+    assert set(kernel.read()[Kind.CHAIN].values()) == {SPREAD, WAY}
+    kernel.apply(remove(INET))
+    assert kernel.read()[Kind.CHAIN] == {}
+
+
+def test_pairs_of_a_pod_and_a_network_overlap_within_that_pod_alone() -> None:
+    kernel = kernel_with([INET, ClientElement("ordinary4", "10.244.1.2 . 10.0.0.0/8")])
+    assert kernel.apply(make(ClientElement("ordinary4", "10.244.1.3 . 10.0.0.0/9"))) == []
+    assert kernel.apply(make(ClientElement("ordinary4", "10.244.1.2 . 10.0.0.0/9"))) == [
+        "client_element ('ordinary4', '10.244.1.2 . 10.0.0.0/9'): interval overlaps with 10.244.1.2 . 10.0.0.0/8"
+    ]
