@@ -106,6 +106,10 @@ IP_POOL: Overlay = {
 }
 
 _DESTINATION = "has({0}.destination) && has({0}.destination.cidr) ? {0}.destination.cidr : ''"
+_ONE_DEFAULT = (
+    "!self.exists(a, !has(a.destination)) || "
+    "!self.exists(b, has(b.destination) && b.destination.cidr in ['0.0.0.0/0', '::/0'])"
+)
 _ONE_EACH = f"self.all(a, self.exists_one(b, ({_DESTINATION.format('a')}) == ({_DESTINATION.format('b')})))"
 
 EGRESS_GATEWAY_POLICY: Overlay = {
@@ -122,6 +126,7 @@ EGRESS_GATEWAY_POLICY: Overlay = {
         **rules(
             ("self.exists(r, has(r.gateway) || has(r.destination))", "at least one rule must have one of the two"),
             (_ONE_EACH, "two rules have the same destination"),
+            (_ONE_DEFAULT, "two rules have the same destination: one without any is for 0.0.0.0/0 and ::/0"),
         ),
     },
     "spec.rules[].destination": {
