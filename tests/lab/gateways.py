@@ -23,8 +23,11 @@ from sallyport.lab.driving import until
 Object = dict[str, Any]
 
 OUT = "out"
-"""The standing gateways: three in the namespace `default`, one on each node, with an address of each family."""
+"""Three standing gateways, one on each node."""
+LEFT, RIGHT = "left", "right"
+"""Two more, each with one pod, on node-2 and on node-3."""
 HOME = "default"
+"""The namespace of the standing gateways. Each of their pods has an address of each family."""
 AT_HOME = f"projectcalico.org/name == '{HOME}'"
 ELSEWHERE = {4: "203.0.113.20", 6: "2001:db8:113::20"}
 """More addresses of the server, so that a client has two destinations."""
@@ -55,13 +58,17 @@ def policy(name: str, *rules: Object) -> Object:
 
 
 def rule(cidr: str = "", by: str = "", *, at_most: int = 0, local: bool = False) -> Object:
-    """To a network ("": to all others) by the gateways with the label `gw: BY` ("": by none, the ordinary way)."""
+    """To a network ("": to all others) by gateways, their names between commas ("": by none, the ordinary way)."""
     made: Object = {"destination": {"cidr": cidr}} if cidr else {}
     if by:
-        made["gateway"] = {"selector": f"gw == '{by}'", "namespaceSelector": AT_HOME, "maxNextHops": at_most}
+        made["gateway"] = {"selector": _named(by), "namespaceSelector": AT_HOME, "maxNextHops": at_most}
     if local:
         made["gatewayPreference"] = "PreferNodeLocal"
     return made
+
+
+def _named(names: str) -> str:
+    return f"gw in {{{', '.join(repr(name) for name in names.split(','))}}}"
 
 
 def _calico(kind: str, name: str, spec: Object) -> Object:
@@ -102,9 +109,13 @@ def gateway(
     return {"apiVersion": "operator.tigera.io/v1", "kind": "EgressGateway", "metadata": meta, "spec": whole}
 
 
+STANDING = (gateway(OUT, replicas=3), gateway(LEFT, node=2), gateway(RIGHT, node=3))
+STANDING_NAMES = (OUT, LEFT, RIGHT)
+
+
 def asks(by: str, *, at_home: bool = True, at_most: int = 0) -> dict[str, str]:
-    """Annotations that ask for gateways with the label `gw: BY`, in the standing ones' namespace or in one's own."""
-    found = {SELECTOR: f"gw == '{by}'"}
+    """Annotations that ask for gateways, their names between commas, in the standing ones' namespace or one's own."""
+    found = {SELECTOR: _named(by)}
     if at_home:
         found[NAMESPACE_SELECTOR] = AT_HOME
     return found | ({MAX_NEXT_HOPS: str(at_most)} if at_most else {})
@@ -134,8 +145,8 @@ class GatewayScene(Scene):
         for address, length in ((ELSEWHERE[4], 24), (ELSEWHERE[6], 64)):
             flags = ["nodad"] if length == 64 else []
             self.lab.execute("server", "ip", "address", "add", f"{address}/{length}", "dev", "eth0", *flags)
-        self.apply(felix(), *POOLS_OF_BOTH, gateway(OUT, replicas=3))
-        self.stand(OUT)
+        self.apply(felix(), *POOLS_OF_BOTH, *STANDING)
+        self.stand(*STANDING_NAMES)
 
     # What users read and write
 
@@ -254,17 +265,17 @@ class GatewayScene(Scene):
             self.annotate(where, nothing)
         for namespace in (HOME, NAMESPACE):
             for item in self.listed(EGRESSGATEWAYS, namespace):
-                if item.metadata.name != OUT:
+                if item.metadata.name not in STANDING_NAMES:
                     self.delete("egressgateway", item.metadata.name, "-n", namespace)
-        self.apply(felix(), gateway(OUT, replicas=3))
-        self.stand(OUT)
+        self.apply(felix(), *STANDING)
+        self.stand(*STANDING_NAMES)
         until(self.is_ordinary, "the ordinary path is back", 15)
         self.sources.clear()
 
     def is_ordinary(self) -> bool:
         """Whether no client is left but the standing ones, these are seen with their nodes' addresses, and no gateways
         are there but the standing ones."""
-        if len(self.listed(PODS, NAMESPACE)) != len(NODES) or len(self.listed(PODS, HOME)) != len(NODES):
+        if len(self.listed(PODS, NAMESPACE)) != len(NODES) or len(self.listed(PODS, HOME)) != len(NODES) + 2:
             return False
         return all(
             self.asked(pod(number), side).source == side.node(number) for number in NODES for side in SIDES.values()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.lab.gateways import HOME, OUT, GatewayScene, asks, felix, gateway, pool
+from tests.lab.gateways import HOME, LEFT, OUT, GatewayScene, asks, felix, gateway, pool
 from tests.lab.scene import NAMESPACE, SIDES, Side, becomes, egress, on, pod
 
 from sallyport.drivers.command import DriverError
@@ -24,17 +24,16 @@ Object = dict[str, Any]
 def test_whose_annotations_count_is_said_by_the_mode(gates: GatewayScene) -> None:
     """A namespace and a pod ask for different gateways. Disabled: neither counts, traffic is untouched. Per namespace:
     the pod's does not count. Per namespace or pod: the pod's comes first, and its neighbour has the namespace's."""
-    gates.apply(gateway("mine", node=2), felix(egressIPSupport="Disabled"))
+    gates.apply(felix(egressIPSupport="Disabled"))
     gates.annotate(NAMESPACE, asks(OUT))
-    gates.annotate(pod(1), asks("mine"))
-    gates.stand("mine")
+    gates.annotate(pod(1), asks(LEFT))
     for side in SIDES.values():
         gates.leaves(pod(1), side, side.node(1), "node-1")
     gates.apply(felix(egressIPSupport="EnabledPerNamespace"))
     gates.comes_to_share(pod(1), FOUR, gates.ways(OUT, FOUR), before=[FOUR.node(1)])
     gates.apply(felix(egressIPSupport="EnabledPerNamespaceOrPerPod"))
     for side in SIDES.values():
-        gates.comes_to_share(pod(1), side, dict([gates.way("mine", side)]), before=[*gates.ways(OUT, side)])
+        gates.comes_to_share(pod(1), side, dict([gates.way(LEFT, side)]), before=[*gates.ways(OUT, side)])
         gates.comes_to_share(pod(2), side, gates.ways(OUT, side))
 
 
@@ -258,19 +257,17 @@ def test_an_egress_has_what_a_gateways_policy_leaves(gates: GatewayScene) -> Non
 def test_another_tunnel_port_and_vni_take_over_by_themselves(gates: GatewayScene) -> None:
     """The tunnel's port and network are edited while a pod sends: traffic goes on by itself, through a tunnel of the
     new port, and none leaks meanwhile."""
-    gates.apply(gateway("far", node=2))
-    gates.stand("far")
-    gates.annotate(pod(1), asks("far"))
+    gates.annotate(pod(1), asks(LEFT))
     for side in SIDES.values():
-        gates.comes_to_leave(pod(1), side, *gates.way("far", side))
-    sources = [gates.way("far", side)[0] for side in SIDES.values()]
+        gates.comes_to_leave(pod(1), side, *gates.way(LEFT, side))
+    sources = [gates.way(LEFT, side)[0] for side in SIDES.values()]
     with gates.only(*sources):
         with gates.flowing(pod(1), *SIDES.values(), timeout=0.2):
             gates.apply(felix(egressIPVXLANPort=4999, egressIPVXLANVNI=5000))
             becomes(lambda: tunnel(gates, "node-1") | tunnel(gates, "node-2"), {(4999, 5000)})
         with gates.lab.capture("node-2", "udp dst port 4999 and src host 10.10.0.101") as capture:
             for side in SIDES.values():
-                gates.comes_to_leave(pod(1), side, *gates.way("far", side))
+                gates.comes_to_leave(pod(1), side, *gates.way(LEFT, side))
             assert capture.settle()
 
 
