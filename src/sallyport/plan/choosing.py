@@ -66,7 +66,7 @@ def watchers(state: ClusterState, chosen: Mapping[PodKey, Mapping[str, tuple[str
                 for key in hops.exits:
                     nodes[key] |= places
                 continue
-            for pod in policy.clients:
+            for pod in (key for key in policy.clients if key in state.clients):  # others have no address yet
                 for key in chosen.get(pod, {}).get(str(destination.network), ()):
                     nodes[key].add(state.clients[pod].node)
     return {key: tuple(sorted(found - {state.exits[key].node}))[:MOST_WATCHERS] for key, found in nodes.items()}

@@ -133,8 +133,8 @@ def _bootstrap(peering: Peering, here: Here) -> list[KernelObject]:
 
 
 def _session(peering: Peering, here: Here) -> Session:
-    node = here.state.nodes[here.facts.node]
-    source = node.address(family_of(peering.address)) if peering.use_node_ip else None
+    node = here.state.nodes.get(here.facts.node)  # a peer may name a node that is not there any more, or not yet
+    source = node.address(family_of(peering.address)) if node is not None and peering.use_node_ip else None
     secret = hashlib.sha256(peering.password.encode()).hexdigest()[:12] if peering.password else ""
     direct = peering.via is None and not peering.hops
     return Session(

@@ -137,6 +137,14 @@ def test_with_a_limit_only_the_nodes_of_those_who_were_given_it_watch_a_gateway(
     assert watchers(state, chosen) == {"gw/x/v4": ("node-2",)}
 
 
+def test_a_pod_without_an_address_is_given_gateways_and_makes_nobody_watch_them() -> None:
+    state = placed(by("x", limit=1), gateways=(a_gateway("x", 3),))
+    state = replace(state, clients={key: item for key, item in state.clients.items() if key[1] != "c1"})
+    chosen = choose_hops(state)
+    assert chosen["prod", "c1"] == {"10.0.0.0/8": ("gw/x/v4",)}
+    assert watchers(state, chosen) == {"gw/x/v4": ("node-2",)}
+
+
 def test_what_a_gateway_sends_itself_makes_nobody_watch_it() -> None:
     state = placed(by("x", own=True), gateways=(a_gateway("x", 3),))
     assert watchers(state, {}) == {"gw/x/v4": ()}

@@ -231,6 +231,12 @@ def test_there_is_no_session_that_is_blocked_of_another_node_or_of_no_known_netw
     assert not closed(plan, 500)
 
 
+def test_a_node_that_is_not_in_the_api_speaks_with_the_interfaces_address() -> None:
+    """A peer may name a node whose object is gone while its agent still runs."""
+    state = replace(cluster(peerings=(replace(TO_RED, use_node_ip=True),)), nodes={})
+    assert sessions(planned(state))["red-router"].source == ""
+
+
 def test_a_password_is_told_by_its_digest_and_never_printed() -> None:
     one, other = (sessions(planned(cluster(peerings=(replace(TO_RED, password=text),)))) for text in ("a", "b"))
     assert one["red-router"].digest != other["red-router"].digest
