@@ -241,6 +241,7 @@ def _session(session: Session) -> Iterator[str]:
     family = _family(session.address)
     yield _comment(session)
     yield f"protocol bgp '{session_protocol(session.name)}' {{"
+    # All listen on one socket: BIRD could not bind one for each, of which some are bound to a device and some are not.
     yield f"  local {f'{session.source} ' if session.source else ''}port {LISTEN_PORT} as {session.own_asn};"
     yield f"  neighbor {session.address} port {session.port} as {session.asn};"
     yield from (f"  {line};" for line in (*_reach(session), *_restart(session)))
@@ -269,8 +270,6 @@ def _is_direct(session: Session) -> bool:
 
 def _reach(session: Session) -> Iterator[str]:
     """How the peer is reached and watched. BFD is for peers on a link alone, as upstream says."""
-    if session.source:
-        yield "strict bind"
     if not _is_direct(session):
         yield f"multihop {session.hops}" if session.hops else "multihop"
     else:

@@ -35,7 +35,7 @@ class Router:
         for line in self._lines("show protocols"):
             words = line.removeprefix("1002-").split(maxsplit=_ERROR)
             if words and words[0] in found:
-                states[found[words[0]]] = ": ".join(words[_STATE:]).strip()
+                states[found[words[0]]] = ": ".join(word.strip().rstrip(":") for word in words[_STATE:])
         return states
 
     def networks(self) -> tuple[str, ...]:
