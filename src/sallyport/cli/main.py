@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from sallyport.cli import agent, apply, check, controller, gateway, plan, trace
+from sallyport.cli import agent, apply, check, controller, gateway, plan, status, trace
 
 PLUGINS = "sallyport.commands"
 """Entry points of this group are commands too: so `lab`, which stands above this package, is found but not imported."""
@@ -22,6 +22,7 @@ def build() -> typer.Typer:
     app.command("check", short_help="Check manifests before they are applied.")(check.check)
     app.command("apply", short_help="Apply manifests as documents print them.")(apply.apply)
     app.command("plan", short_help="Print what would be done, from files alone.")(plan.plan)
+    app.command("status", short_help="Tell what is wrong, and how everything stands.")(status.status)
     app.command("trace", short_help="Tell which way a pod's packet takes, hop by hop.")(trace.trace)
     app.command("controller", short_help="Run the process that decides for the cluster.")(controller.controller)
     app.command("agent", short_help="Run the process that keeps one node's kernel.")(agent.agent)

@@ -15,7 +15,13 @@ from sallyport.apis.calico.annotations import GATEWAY_LABEL
 from sallyport.apis.calico.bgp import BGPCONFIGURATIONS, BGPFILTERS, BGPPEERS, BGPPeer
 from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.pods import GATEWAY_PODS
-from sallyport.apis.calico.types import EGRESSGATEWAYPOLICIES, EXTERNALNETWORKS, FELIXCONFIGURATIONS, IPPOOLS
+from sallyport.apis.calico.types import (
+    EGRESSGATEWAYPOLICIES,
+    EGRESSGATEWAYS,
+    EXTERNALNETWORKS,
+    FELIXCONFIGURATIONS,
+    IPPOOLS,
+)
 from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease, Namespace, ObjectMeta
 from sallyport.apis.manifests import Manifest
 from sallyport.apis.objects import Objects
@@ -172,6 +178,28 @@ async def from_cluster(client: Client, pod: PodKey, service_networks: tuple[str,
     )
 
 
+async def whole(client: Client, now: datetime) -> Snapshot:
+    """Everything that there is of a cluster. A kind that is not served counts as one without objects, and is remarked.
+    Raises ApiError."""
+    remarks: list[str] = []
+    calico = await _calico(client, remarks)
+    return Snapshot(
+        objects=Objects(
+            egresses=await _listed(client, EGRESSES, remarks),
+            pools=await _listed(client, POOLS, remarks),
+            nodes=await _listed(client, NODES, remarks),
+            namespaces=await _listed(client, NAMESPACES, remarks),
+            pods=await _listed(client, PODS, remarks),
+            configmaps=await _listed(client, CONFIGMAPS, remarks, namespace=CONFIGURATION_NAMESPACE),
+            calico=replace(calico, gateways=await _listed(client, EGRESSGATEWAYS, remarks)),
+        ),
+        leases=await _listed(client, LEASES, remarks, namespace=NAMESPACE),
+        moment=now,
+        recorded=True,
+        remarks=tuple(remarks),
+    )
+
+
 async def _calico(client: Client, remarks: list[str]) -> CalicoObjects:
     """Gateways' pods, wherever they run, and what else of Calico's kinds an agent plans by."""
     peers = await _listed(client, BGPPEERS, remarks)
@@ -197,13 +225,17 @@ async def _listed(
     field_selector: str = "",
     label_selector: str = "",
 ) -> tuple[T, ...]:
-    """All objects of a kind, page by page."""
+    """All objects of a kind, page by page; none of a kind that is not served, which is remarked."""
     items: list[T] = []
     token = ""
     while True:
-        page = await client.list_page(
-            resource, namespace, field_selector=field_selector, label_selector=label_selector, continue_=token
-        )
+        try:
+            page = await client.list_page(
+                resource, namespace, field_selector=field_selector, label_selector=label_selector, continue_=token
+            )
+        except NotFound:
+            remarks.append(f"{resource.kind} of {resource.api_version} is not served; are its CRDs installed?")
+            return ()
         items += page.items
         remarks += [f"{line} is left out" for line in page.undecodable]
         token = page.continue_

@@ -6,7 +6,9 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner, Result
 
+from sallyport.cli.check import check
 from sallyport.cli.plan import plan
+from sallyport.cli.status import status
 from sallyport.cli.trace import trace
 
 HERE = Path(__file__).parent
@@ -15,7 +17,9 @@ POLICIES = str(HERE / "policies.yaml")
 FILES = ("-f", CLUSTER, "-f", POLICIES)
 
 APP = typer.Typer(rich_markup_mode=None)
+APP.command("check")(check)
 APP.command("plan")(plan)
+APP.command("status")(status)
 APP.command("trace")(trace)
 
 

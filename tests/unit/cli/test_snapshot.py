@@ -13,7 +13,7 @@ from tests.unit.kube.server import answer, refusal, serving
 
 from sallyport.apis.facts import FACTS_ANNOTATION, encode
 from sallyport.cli.replay import Replay, replay
-from sallyport.cli.snapshot import InputError, Snapshot, from_cluster, from_files
+from sallyport.cli.snapshot import InputError, Snapshot, from_cluster, from_files, whole
 from sallyport.kube.errors import Forbidden
 from sallyport.model.kernel import InterfaceAddress
 from sallyport.model.plan import Assignment, Liveness, NodeFacts
@@ -194,6 +194,7 @@ class Api:
             **{f"/apis/projectcalico.org/v3/{kind}": [] for kind in CALICO_KINDS},
         }
         self.selectors: list[str] = []
+        self.absent = ""
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         start = "/api/v1/namespaces/prod/pods/"
@@ -201,6 +202,8 @@ class Api:
             name = request.path.removeprefix(start)
             found = next((item for item in self.lists["/api/v1/pods"] if item.metadata.name == name), None)
             return answer(msgspec.to_builtins(found)) if found else refusal(404, "NotFound")
+        if request.path == self.absent:
+            return refusal(404, "NotFound")
         if request.path not in self.lists:
             return refusal(403, "Forbidden", f"no rights for {request.path}")
         self.selectors += [request.query["fieldSelector"]] if "fieldSelector" in request.query else []
@@ -235,6 +238,27 @@ async def test_of_a_cluster_all_gateways_are_read_and_no_secrets() -> None:
     assert [(item.metadata.name, item.spec.node_name) for item in calico.pods] == [("gw-1", "node-2")]
     assert [item.metadata.name for item in calico.peers] == ["router"]
     assert list(calico.secrets) == [("bgp", "red")]
+
+
+async def test_the_whole_of_a_cluster_is_all_pods_and_what_gateways_are_made_of() -> None:
+    api = Api()
+    api.lists["/apis/operator.tigera.io/v1/egressgateways"] = [{"metadata": {"name": "egw", "namespace": "red"}}]
+    async with serving(api.serve) as client:
+        snapshot = await whole(client, MOMENT)
+    assert len(snapshot.objects.pods) == len(api.lists["/api/v1/pods"])
+    assert api.selectors == []
+    assert [item.metadata.name for item in snapshot.objects.calico.gateways] == ["egw"]
+    assert [item.metadata.name for item in snapshot.objects.calico.pods] == ["gw-1"]
+
+
+async def test_a_kind_that_is_not_served_is_remarked_and_the_rest_is_read() -> None:
+    api = Api()
+    api.absent = "/apis/operator.tigera.io/v1/egressgateways"
+    async with serving(api.serve) as client:
+        snapshot = await whole(client, MOMENT)
+    assert len(snapshot.objects.nodes) == 3
+    assert snapshot.objects.calico.gateways == ()
+    assert "EgressGateway of operator.tigera.io/v1 is not served; are its CRDs installed?" in snapshot.remarks
 
 
 async def test_a_pod_that_is_not_there_is_told_with_the_server_that_was_asked() -> None:

@@ -89,7 +89,7 @@ def annotation_problems(ref: ObjectRef, given: Mapping[str, str]) -> list[Proble
             if name in given:
                 tell(name, f"has no effect without {annotations.SELECTOR} on the same object")
     elif annotations.POLICY in given:
-        tell(annotations.POLICY, f"stands beside {annotations.SELECTOR}; one of the two can be meant")
+        tell(annotations.SELECTOR, f"does not count beside {annotations.POLICY}: the policy decides")
     hops = given.get(annotations.MAX_NEXT_HOPS, "0")
     if not (hops.isascii() and hops.isdecimal()):
         tell(annotations.MAX_NEXT_HOPS, f"{hops!r} must be a number, 0 or more")

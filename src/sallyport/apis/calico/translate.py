@@ -41,10 +41,11 @@ from sallyport.model.state import (
     Pool,
     Problem,
 )
-from sallyport.selectors.calico import Everything, Selector, SelectorError, parse
+from sallyport.selectors.calico import Everything, Selector, SelectorError, fault, parse
 
 UNKNOWN_POLICY = "UnknownPolicy"
 TWO_ANNOTATIONS = "PolicyAndSelector"
+_ANNOTATIONS = "metadata.annotations.egress.projectcalico.org/"
 DEFAULTS = {family: ip_network(text) for family, text in ((4, "0.0.0.0/0"), (6, "::/0"))}
 
 
@@ -282,23 +283,22 @@ class _Demands:
             message = (
                 f"annotations {POLICY} and {SELECTOR} are both given: the policy decides, the selector does not count"
             )
-            self._problems.append(Problem(ref, TWO_ANNOTATIONS, message, f"metadata.annotations[{SELECTOR}]"))
+            self._problems.append(Problem(ref, TWO_ANNOTATIONS, message, f"metadata.annotations.{SELECTOR}"))
         blocked = ""
         destinations: tuple[Destination, ...] = ()
         if name:
             policy = self._policies.get(name)
             if policy is None:
                 blocked = f"EgressGatewayPolicy {name} does not exist"
-                self._problems.append(
-                    Problem(ref, UNKNOWN_POLICY, f"{blocked}; all its traffic to the outside is dropped")
-                )
+                message = f"{blocked}; all its traffic to the outside is dropped"
+                self._problems.append(Problem(ref, UNKNOWN_POLICY, message, f"metadata.annotations.{POLICY}"))
             else:
                 destinations = self._rules(policy, namespace)
                 ref = ObjectRef("EgressGatewayPolicy", name, uid=policy.metadata.uid)
         else:
             limit = self._limit(ref, annotations.get(MAX_NEXT_HOPS, "0"))
             text = (annotations.get(SELECTOR, ""), annotations.get(NAMESPACE_SELECTOR, ""))
-            hops = self._hops(ref, PolicyGateway(*text, limit), namespace, "metadata.annotations", local=False)
+            hops = self._hops(ref, PolicyGateway(*text, limit), namespace, _ANNOTATIONS, local=False)
             destinations = tuple(Destination(DEFAULTS[family], hops) for family in FAMILIES)
         return Policy(ref, created, destinations, tuple(sorted(clients)), blocked)
 
@@ -306,7 +306,7 @@ class _Demands:
         if text.isascii() and text.isdecimal():
             return int(text)
         message = f"annotation {MAX_NEXT_HOPS} is {text!r} but must be a number, 0 or more; all gateways are used"
-        self._problems.append(Problem(ref, INVALID, message, f"metadata.annotations[{MAX_NEXT_HOPS}]"))
+        self._problems.append(Problem(ref, INVALID, message, f"metadata.annotations.{MAX_NEXT_HOPS}"))
         return 0
 
     def _rules(self, policy: EgressGatewayPolicy, namespace: str) -> tuple[Destination, ...]:
@@ -324,19 +324,20 @@ class _Demands:
             hops = None
             if rule.gateway is not None:
                 local = rule.gateway_preference == "PreferNodeLocal"
-                hops = self._hops(ref, rule.gateway, namespace, f"spec.rules[{index}].gateway", local=local)
+                hops = self._hops(ref, rule.gateway, namespace, f"spec.rules[{index}].gateway.", local=local)
             found += [Destination(network, hops) for network in networks]
         return tuple(found)
 
     def _hops(self, ref: ObjectRef, gateway: PolicyGateway, namespace: str, path: str, *, local: bool) -> Hops:
-        """The exits that selectors ask for; none where they cannot be read."""
+        """The exits that selectors ask for; none where they cannot be read. `path` is what their names follow."""
         key = (gateway.selector, gateway.namespace_selector, "" if gateway.namespace_selector else namespace)
         if key not in self._groups:
             try:
                 self._groups[key] = self._matching(gateway, namespace)
             except SelectorError as error:
                 message = f"{error}; all traffic that it is about is dropped"
-                self._problems.append(Problem(ref, INVALID, message, f"{path}.selector"))
+                name = "selector" if fault(gateway.selector) else "namespaceSelector"
+                self._problems.append(Problem(ref, INVALID, message, f"{path}{name}"))
                 return Hops(())
         return Hops(self._groups[key], limit=gateway.max_next_hops, prefer_local=local)
 

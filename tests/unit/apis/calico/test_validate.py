@@ -189,8 +189,8 @@ WARNED: list[tuple[list[Manifest], str, str]] = [
     ),
     (
         [policy(rule(**ALL)), annotated(selector="all()", egressGatewayPolicy="x")],
-        POLICY,
-        "stands beside egress.projectcalico.org/selector",
+        SELECTOR,
+        "does not count beside egress.projectcalico.org/egressGatewayPolicy: the policy decides",
     ),
     ([felix(), annotated(selector="all()")], SELECTOR, "egressIPSupport of FelixConfiguration default is Disabled"),
     ([ON, annotated("Pod", selector="all()")], SELECTOR, "egressIPSupport of FelixConfiguration default is Enab"),
