@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test lint bench clean install lock crds
+.PHONY: demo test lint bench clean install lock crds kube-assets
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap tools/kubectl.py
@@ -25,6 +25,9 @@ lint: install
 
 crds: install
 	$(BIN)/python tools/crds.py
+
+kube-assets: install
+	$(BIN)/python tools/kube_assets.py
 
 bench: install
 	$(BIN)/python -m bench

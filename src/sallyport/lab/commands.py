@@ -19,7 +19,7 @@ import typer
 from sallyport.drivers.command import DriverError
 from sallyport.drivers.requirements import require
 from sallyport.lab import names, namespaces
-from sallyport.lab.record import Record, labs
+from sallyport.lab.record import Kind, Record, labs
 
 app = typer.Typer(
     help="A whole cluster on this machine: nodes, pods, routers and outside hosts as network namespaces.",
@@ -62,6 +62,9 @@ def _record(command: str, name: str) -> Record:
 def up(
     topology: Annotated[str, typer.Argument(help="A topology file, or the name of one that is shipped.")] = "default",
     name: Annotated[str, typer.Option("--name", "-n", help="The lab's name; the topology's own if not given.")] = "",
+    control_plane: Annotated[
+        Kind, typer.Option("--control-plane", help="Its own small API server, or Kubernetes' programs, with RBAC.")
+    ] = "embedded",
 ) -> None:
     """Build a lab and leave it running in the background.
 
@@ -73,14 +76,18 @@ def up(
 
     Shipped topologies: default (3 nodes, both families), seed (6 nodes), ipv4, ipv6, two-nodes, and networks (two
     external networks with the same addresses, behind BGP routers). Several labs can be up at once under different
-    names. Exit status: 0 up, 1 it failed to come up, 2 nothing was tried.
+    names. `--control-plane kubernetes` needs what `make kube-assets` builds. Exit status: 0 up, 1 it failed to come
+    up, 2 nothing was tried.
     """
+    from sallyport.lab.controlplane.assets import find as find_programs
     from sallyport.lab.topology_file import TopologyError, find, parse
 
     try:
         text, source = find(topology)
         parsed = parse(text, source)
-        require(*TOOLS)
+        require(*TOOLS, *(("openssl",) if control_plane == "kubernetes" else ()))
+        if control_plane == "kubernetes":
+            find_programs()
     except (TopologyError, DriverError, OSError) as error:
         raise _fail("up", str(error)) from None
     lab = name or parsed.name
@@ -91,7 +98,7 @@ def up(
         raise _fail("up", f"lab {lab} is there already; `sallyport lab down --name {lab}` removes it")
     if namespaces.existing(names.prefix(lab)):
         raise _fail("up", f"namespaces beginning with {names.prefix(lab)} are there already, and no lab is recorded")
-    record.create()
+    record.create(control_plane)
     record.topology.write_text(text)
     _start_supervisor(record)
     if not _show_progress(record):

@@ -14,6 +14,7 @@ from sallyport.kube.watch import Reflector
 from sallyport.lab.affinity import LAB_NODES
 from sallyport.lab.binding import Binder
 from sallyport.lab.children import RESTART_DELAY
+from sallyport.lab.nodeleases import renew
 from sallyport.lab.podlife import Grounds, PodLife
 from sallyport.lab.podnet import PodNetwork
 from sallyport.lab.pods import LAB_PODS, Key, LabPod
@@ -28,10 +29,20 @@ FORGOTTEN_GRACE = 2.0
 
 
 class Kubelet:
-    """Follows the API's pods. `powered` names the nodes that run."""
+    """Follows the API's pods. `powered` names the nodes that run.
+
+    `alone`: nobody else schedules pods, and nobody watches over nodes.
+    """
 
     def __init__(
-        self, client: Client, topology: Topology, record: Record, network: PodNetwork, now: Callable[[], datetime]
+        self,
+        client: Client,
+        topology: Topology,
+        record: Record,
+        network: PodNetwork,
+        now: Callable[[], datetime],
+        *,
+        alone: bool = True,
     ) -> None:
         self._client, self._now = client, now
         self._grounds = Grounds(client, topology.name, record, network, now)
@@ -40,7 +51,7 @@ class Kubelet:
         self._changed = asyncio.Event()
         self._pods = Reflector(client, LAB_PODS, on_change=lambda key, old, new: self._changed.set())
         self._api_nodes = Reflector(client, LAB_NODES, on_change=lambda key, old, new: self._changed.set())
-        self._binder = Binder(client, self._pods.cache.objects, self._api_nodes.cache.objects, now)
+        self._binder = Binder(client, self._pods.cache.objects, self._api_nodes.cache.objects, now) if alone else None
         self._running: dict[Key, PodLife] = {}
         self._busy: dict[Key, asyncio.Task[None]] = {}
 
@@ -51,18 +62,25 @@ class Kubelet:
             group.create_task(self._api_nodes.run())
             await self._pods.cache.synced.wait()
             await self._api_nodes.cache.synced.wait()
+            if self._binder is None:
+                group.create_task(renew(self._client, self.powered, self._now))
             while True:
                 self._changed.clear()
-                try:
-                    await self._binder.schedule(self.powered)
-                except ApiError as error:
-                    log.warning("lab.scheduling_failed", error=str(error))
-                    asyncio.get_running_loop().call_later(RESTART_DELAY, self._changed.set)
+                await self._schedule()
                 for key, life in self._running.items():
                     life.see(self._pods.cache.objects.get(key))
                 for key in {*self._pods.cache.objects, *self._running} - self._busy.keys():
                     self._look_after(group, key)
                 await self._changed.wait()
+
+    async def _schedule(self) -> None:
+        if self._binder is None:
+            return
+        try:
+            await self._binder.schedule(self.powered)
+        except ApiError as error:
+            log.warning("lab.scheduling_failed", error=str(error))
+            asyncio.get_running_loop().call_later(RESTART_DELAY, self._changed.set)
 
     def _look_after(self, group: asyncio.TaskGroup, key: Key) -> None:
         """Work on one pod, one thing at a time per pod, many pods at once."""

@@ -8,8 +8,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
+
+Kind = Literal["embedded", "kubernetes"]
+"""Control planes: the lab's own small API server, and Kubernetes' real programs."""
 
 BASE = Path("/run/sallyport-lab")
 """Gone with the machine's next start, as namespaces are."""
@@ -58,6 +62,12 @@ class Record:
         return self.directory / "topology.yaml"
 
     @property
+    def kind(self) -> Kind:
+        """Which control plane it has."""
+        path = self.directory / "control-plane-kind"
+        return "kubernetes" if path.exists() and path.read_text().strip() == "kubernetes" else "embedded"
+
+    @property
     def kubeconfig(self) -> Path:
         """For whoever works on this machine."""
         return self.directory / "kubeconfig"
@@ -104,10 +114,11 @@ class Record:
         """What an outside host wrote of the requests that it saw, JSON lines."""
         return self.directory / "seen" / f"{host}.jsonl"
 
-    def create(self) -> None:
+    def create(self, kind: Kind = "embedded") -> None:
         """Make the directories."""
         for path in (self.children, self.powered_off, self.directory / "logs", self.directory / "seen"):
             path.mkdir(parents=True, exist_ok=True)
+        (self.directory / "control-plane-kind").write_text(kind + "\n")
 
     def note(self, name: str, pid: int) -> Child:
         """Remember a process of ours."""

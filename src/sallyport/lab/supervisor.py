@@ -8,38 +8,39 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import structlog
-import yaml
 
 from sallyport.apis.core import LEASES, NODES
-from sallyport.apis.crd import render
-from sallyport.apis.definitions import DEFINITIONS
 from sallyport.drivers.command import DriverError
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import load
 from sallyport.kube.errors import ApiError
 from sallyport.lab import names, namespaces, wiring
 from sallyport.lab.children import Kept
+from sallyport.lab.controlplane.embedded import Embedded
+from sallyport.lab.controlplane.kubernetes import Kubernetes
+from sallyport.lab.controlplane.plane import Plane
 from sallyport.lab.kubelet import Kubelet
 from sallyport.lab.podnet import PodNetwork
-from sallyport.lab.record import Child, Record, end, started
+from sallyport.lab.record import Child, Kind, Record, end, started
 from sallyport.lab.router import Routers
 from sallyport.lab.topology import Machine, NodeMachine, Topology
 from sallyport.lab.topology_file import parse
+from sallyport.lab.waiting import until
 from sallyport.lab.workloads.controller import Workloads
 from sallyport.processes.observe import configure_logging
 from sallyport.processes.settings import LEASE_PREFIX, NAMESPACE
 
 log = structlog.get_logger(__name__)
 
-API_PORT = 6443
-READY_TIMEOUT = 60.0
-POLL = 0.05
+CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "250"}
+"""What a node says that it has room for, so that the scheduler never finds too little: a /24 holds so many pods."""
+PLANES: dict[Kind, Callable[[Topology, Record], Plane]] = {"embedded": Embedded, "kubernetes": Kubernetes}
 
 
 class Request(msgspec.Struct):
@@ -65,61 +66,46 @@ class Supervisor:
         self._routers = Routers(topology, record)
         self._kubelet: Kubelet | None = None
         self._power = asyncio.Lock()
+        self._plane: Plane = PLANES[record.kind](topology, record)
 
     async def run(self) -> None:
         """Come up, then serve until cancelled."""
-        lab = self._topology.name
         self._tell(f"{len(list(self._topology.machines()))} machines: namespaces, links and routes")
         machines = [wiring.machine(self._topology, item) for item in self._topology.machines()]
         await asyncio.to_thread(namespaces.build, [wiring.wire(self._topology), *machines])
         await self._routers.run()
-        self._tell("API server")
-        await self._start_api()
+        self._tell(self._plane.title)
+        await self._plane.start(self._keep)
         async with Client(load(str(self._record.kubeconfig))) as client:
-            await _until(lambda: _answers(client), "the API server does not answer")
-            self._tell(f"{len(self._topology.nodes)} nodes, {len(self._topology.hosts)} outside hosts, controller")
-            await self._register(client)
-            await self._start_hosts()
-            await self._start_controller()
-            for node in self._topology.nodes:
-                await self._start_agent(node)
-            network = PodNetwork(lab)
-            self._kubelet = Kubelet(client, self._topology, self._record, network, lambda: datetime.now(UTC))
-            server = await asyncio.start_unix_server(self._serve, path=self._record.socket)
-            async with server, asyncio.TaskGroup() as group:
-                group.create_task(self._kubelet.run())
-                group.create_task(Workloads(client, lambda: datetime.now(UTC)).run())
-                await self._await_agents(client)
-                self._tell("ready")
+            await until(lambda: _answers(client), "the API server does not answer")
+            await self._plane.furnish(client, self._keep)
+            async with Client(load(str(self._plane.kubelet))) as kubelet:
+                await self._populate(client, kubelet)
+
+    async def _populate(self, client: Client, own: Client) -> None:
+        """Nodes, hosts and our processes; then run pods. `own` is the kubelet's client."""
+        self._tell(f"{len(self._topology.nodes)} nodes, {len(self._topology.hosts)} outside hosts, controller")
+        await self._register(own)
+        await self._start_hosts()
+        await self._start_controller()
+        for node in self._topology.nodes:
+            await self._start_agent(node)
+        network, whole = PodNetwork(self._topology.name), self._plane.whole
+        self._kubelet = Kubelet(own, self._topology, self._record, network, _now, alone=not whole)
+        server = await asyncio.start_unix_server(self._serve, path=self._record.socket)
+        async with server, asyncio.TaskGroup() as group:
+            group.create_task(self._kubelet.run())
+            if not whole:
+                group.create_task(Workloads(client, _now).run())
+            await self._await_agents(client)
+            self._tell("ready")
 
     def _tell(self, line: str) -> None:
         with self._record.progress.open("a") as file:
             file.write(line + "\n")
 
-    async def _start_api(self) -> None:
-        """One server that listens inside of the lab and, for kubectl, on this machine's loopback."""
-        lab, directory = self._topology.name, self._record.directory / "crds"
-        directory.mkdir(exist_ok=True)
-        for definition in DEFINITIONS:
-            text = yaml.safe_dump(render(definition))
-            (directory / f"{definition.resource.plural}.yaml").write_text(text)
-        control = names.namespace(lab, self._topology.control.name)
-        inner = namespaces.listening(control, API_PORT)
-        outer = namespaces.loopback()
-        port = outer.getsockname()[1]
-        argv = [sys.executable, "-m", "sallyport.lab.apiserver", "--crds", str(directory)]
-        for item in (outer, inner):
-            os.set_inheritable(item.fileno(), True)
-            argv += ["--fd", str(item.fileno())]
-        fds = (outer.fileno(), inner.fileno())
-        await self._keep("apiserver", argv, pass_fds=fds)
-        inside = next(item.address for item in self._topology.control.attachments)
-        host = f"[{inside}]" if inside.version == 6 else str(inside)
-        _write_kubeconfig(self._record.kubeconfig, lab, f"http://127.0.0.1:{port}")
-        _write_kubeconfig(self._record.inner_kubeconfig, lab, f"http://{host}:{API_PORT}")
-
     async def _keep(
-        self, name: str, argv: list[str], env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+        self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
     ) -> Kept:
         kept = Kept(name, argv, self._record.log(name), env or {}, self._record.note, pass_fds=pass_fds)
         await kept.start()
@@ -137,7 +123,7 @@ class Supervisor:
 
     async def _start_controller(self) -> None:
         argv = [sys.executable, "-m", "sallyport.cli", "controller", "--identity", "lab"]
-        env = {"SALLYPORT_KUBECONFIG": str(self._record.inner_kubeconfig)}
+        env = {"SALLYPORT_KUBECONFIG": str(self._plane.controller)}
         await self._keep("controller", self._within(self._topology.control, argv), env)
 
     async def _start_agent(self, node: NodeMachine) -> None:
@@ -145,7 +131,7 @@ class Supervisor:
         runtime = self._record.runtime(node.name)
         runtime.mkdir(parents=True, exist_ok=True)
         env = {
-            "SALLYPORT_KUBECONFIG": str(self._record.inner_kubeconfig),
+            "SALLYPORT_KUBECONFIG": str(self._plane.agent),
             "SALLYPORT_RUNTIME_DIR": str(runtime),
             "SALLYPORT_SERVICE_CIDRS": ",".join(str(network) for network in self._topology.service_networks),
         }
@@ -166,7 +152,7 @@ class Supervisor:
             return wanted <= {lease.metadata.name for lease in page.items}
 
         self._tell(f"{len(wanted)} agents")
-        await _until(all_there, "not all agents came up")
+        await until(all_there, "not all agents came up")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer, each a JSON line."""
@@ -230,7 +216,7 @@ class Supervisor:
 
     async def _set_ready(self, name: str, status: str) -> None:
         """What the node controller of a cluster does, at once instead of after its 40 s."""
-        async with Client(load(str(self._record.kubeconfig))) as client:
+        async with Client(load(str(self._plane.kubelet))) as client:
             body = {"status": {"conditions": [_ready(status)]}}
             await client.patch(NODES, name, body, subresource="status")
 
@@ -274,6 +260,8 @@ def node_object(node: NodeMachine) -> dict[str, object]:
         "metadata": {"name": node.name, "labels": labels, "annotations": dict(node.annotations)},
         "spec": {"podCIDR": networks[0] if networks else "", "podCIDRs": networks},
         "status": {
+            "capacity": dict(CAPACITY),
+            "allocatable": dict(CAPACITY),
             "addresses": [*addresses, {"type": "Hostname", "address": node.name}],
             "conditions": [_ready("True")],
             "nodeInfo": {"operatingSystem": "linux", "kernelVersion": os.uname().release, "kubeletVersion": "lab"},
@@ -281,27 +269,14 @@ def node_object(node: NodeMachine) -> dict[str, object]:
     }
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _ready(status: str) -> dict[str, object]:
     reason = "KubeletReady" if status == "True" else "NodeStatusUnknown"
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = _now().strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"type": "Ready", "status": status, "reason": reason, "lastTransitionTime": stamp}
-
-
-def _write_kubeconfig(path: Path, lab: str, server: str) -> None:
-    name = f"sallyport-lab-{lab}"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": name,
-                "clusters": [{"name": name, "cluster": {"server": server}}],
-                "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
-                "users": [{"name": name, "user": {}}],
-            },
-            sort_keys=False,
-        )
-    )
 
 
 async def _answers(client: Client) -> bool:
@@ -310,15 +285,6 @@ async def _answers(client: Client) -> bool:
     except ApiError:
         return False
     return True
-
-
-async def _until(condition: Callable[[], Awaitable[bool]], failure: str) -> None:
-    try:
-        async with asyncio.timeout(READY_TIMEOUT):
-            while not await condition():  # noqa: ASYNC110  (another process is asked, which sets no event)
-                await asyncio.sleep(POLL)
-    except TimeoutError:
-        raise DriverError(f"{failure} within {READY_TIMEOUT:g} s") from None
 
 
 async def _main(record: Record) -> int:
