@@ -5,7 +5,11 @@ Source of codes and reasons: k8s.io/apimachinery/pkg/apis/meta/v1, type Status a
 
 # ruff: noqa: N818  (the names are the API's own reasons)
 
+import re
+
 import msgspec
+
+_OUR_ACCOUNT = re.compile(r'"system:serviceaccount:[^":]+:sallyport-(agent|controller)"')
 
 
 class ApiError(Exception):
@@ -31,7 +35,8 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """403: the text names the verb and the resource that the role lacks."""
+    """403: the text names the verb and the resource that the role lacks, and for an account of ours the manifest that
+    grants it."""
 
 
 class NotFound(ApiError):
@@ -109,4 +114,6 @@ def from_answer(status: int, body: bytes, *, asked: str, retry_after: str | None
     except ValueError:  # an HTTP date; no API server sends one
         wait = None
     message = said.message or f"HTTP {code} {reason}"
+    if code == 403 and (ours := _OUR_ACCOUNT.search(message)):
+        message += f"; deploy/rbac/{ours[1]}.yaml grants what is needed: is it applied, and of this version?"
     return kind(code, reason, message, asked=asked, retry_after=wait)

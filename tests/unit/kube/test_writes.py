@@ -103,6 +103,22 @@ async def test_the_same_event_again_is_counted_on_the_first() -> None:
     assert (first[2]["count"], second[0], second[2]["count"]) == (2, "PATCH", 3)
 
 
+async def test_a_right_that_our_account_lacks_is_told_with_the_manifest_that_grants_it() -> None:
+    lacks = 'nodes "n" is forbidden: User "{}" cannot get resource "nodes" in API group "" at the cluster scope'
+
+    async def forbid(request: web.Request) -> web.Response:
+        return refusal(403, "Forbidden", lacks.format(request.path.rpartition("/")[2]))
+
+    async with serving(forbid) as client:
+        with pytest.raises(Forbidden) as ours:
+            await client.get(NODES, "system:serviceaccount:sallyport-system:sallyport-agent")
+        with pytest.raises(Forbidden) as theirs:
+            await client.get(NODES, "system:serviceaccount:default:other")
+    assert "cannot get resource" in str(ours.value)
+    assert "deploy/rbac/agent.yaml" in str(ours.value)
+    assert "deploy/rbac" not in str(theirs.value)
+
+
 async def test_errors_say_what_was_asked_and_why_not() -> None:
     async def forbid(request: web.Request) -> web.Response:
         return refusal(403, "Forbidden", "no")
