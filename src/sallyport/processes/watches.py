@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from sallyport.apis.antrea.config import NAMESPACE as CONFIGURATION_NAMESPACE
 from sallyport.apis.antrea.types import EGRESSES, POOLS
 from sallyport.apis.calico.annotations import GATEWAY_LABEL
 from sallyport.apis.calico.bgp import BGPCONFIGURATIONS, BGPFILTERS, BGPPEERS
@@ -29,7 +30,6 @@ SHARED: tuple[Resource[Any], ...] = (
     POOLS,
     NODES,
     NAMESPACES,
-    CONFIGMAPS,
     IPPOOLS,
     EGRESSGATEWAYPOLICIES,
     EXTERNALNETWORKS,
@@ -53,6 +53,7 @@ class Watches:
         """Follow what controller and agents both need; `namespace` is that of the Secrets that peers name."""
         for resource in SHARED:
             self.follow(resource)
+        self.follow(CONFIGMAPS, namespace=CONFIGURATION_NAMESPACE)
         self.follow(GATEWAY_PODS, label_selector=GATEWAY_LABEL)
         self.follow(SECRETS, namespace=namespace)
 
