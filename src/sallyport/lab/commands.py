@@ -178,6 +178,8 @@ def execute(
     sallyport lab exec prod/web-1 -- python3 -m sallyport.lab.ask http 203.0.113.10
     sallyport lab exec node-1 -- ip rule
     """
+    from sallyport.lab.controlplane.assets import with_kubectl
+
     record = _record("exec", name)
     parts = where.removeprefix("pod/").split("/")
     space = (
@@ -186,6 +188,7 @@ def execute(
     if space not in namespaces.existing(names.prefix(record.lab)):
         raise _fail("exec", f"{where} is no running machine or pod of lab {record.lab}; see `sallyport lab status`")
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    path = with_kubectl(path, record.kind)
     ip = shutil.which("ip", path=path) or "ip"
     argv = namespaces.command(space, command[1:] if command[0] == "--" else command)
     os.execve(ip, argv, {**os.environ, "PATH": path, "KUBECONFIG": str(record.inner_kubeconfig)})

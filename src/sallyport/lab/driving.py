@@ -18,7 +18,8 @@ from typing import Any
 from sallyport.drivers.command import DriverError
 from sallyport.lab import names, namespaces
 from sallyport.lab.ask import PORTS, Seen, ask_http, ask_tcp, ask_udp, request
-from sallyport.lab.record import Record
+from sallyport.lab.controlplane.assets import with_kubectl
+from sallyport.lab.record import Kind, Record
 from sallyport.lab.topology import Machine, Topology
 from sallyport.lab.topology_file import parse
 
@@ -53,9 +54,11 @@ class Lab:
         self.topology: Topology = parse(self.record.topology.read_text(), str(self.record.topology))
 
     @classmethod
-    def up(cls, topology: str, name: str, tell: Callable[[str], object] = lambda _: None) -> "Lab":
+    def up(
+        cls, topology: str, name: str, tell: Callable[[str], object] = lambda _: None, *, kind: Kind = "embedded"
+    ) -> "Lab":
         """Build one and wait until it is ready; `tell` gets each line of its progress. DriverError when it fails."""
-        argv = [sys.executable, "-m", "sallyport.cli", "lab", "up", topology, "--name", name]
+        argv = [sys.executable, "-m", "sallyport.cli", "lab", "up", topology, "--name", name, "--control-plane", kind]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
             lines = []
             for line in child.stderr or ():
@@ -84,7 +87,8 @@ class Lab:
         return list(found["items"]) if "items" in found else [found]
 
     def _run(self, argv: Sequence[str], text: str = "", *, check: bool) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "KUBECONFIG": str(self.record.kubeconfig)}
+        path = with_kubectl(os.environ.get("PATH", os.defpath), self.record.kind)
+        env = {**os.environ, "PATH": path, "KUBECONFIG": str(self.record.kubeconfig)}
         done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, env=env, timeout=120)
         if check and done.returncode != 0:
             raise DriverError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sallyport.lab import names, namespaces
+from sallyport.lab.controlplane.plane import processes
 from sallyport.lab.record import Record
 from sallyport.lab.router import ESTABLISHED, child, sessions
 from sallyport.lab.topology import Bgp, Machine, NodeMachine, Router, Topology
@@ -49,7 +50,7 @@ def _role(topology: Topology, machine: Machine) -> str:
 
 def _process(record: Record, topology: Topology, machine: Machine, alive: dict[str, int]) -> str:
     if machine is topology.control:
-        wanted = ["apiserver", "controller"]
+        wanted = [*processes(record.kind)]
     elif isinstance(machine, NodeMachine):
         wanted = [f"agent-{machine.name}"]
     elif machine in topology.hosts:
@@ -62,7 +63,8 @@ def _process(record: Record, topology: Topology, machine: Machine, alive: dict[s
 
 
 def _running(name: str, alive: dict[str, int]) -> str:
-    return f"{name.split('-')[0]} {alive[name]}" if name in alive else f"{name} not running"
+    shown = name.split("-")[0] if name.startswith(("agent-", "host-", "bird-")) else name
+    return f"{shown} {alive[name]}" if name in alive else f"{name} not running"
 
 
 def _sessions(record: Record, router: str, bgp: Bgp) -> str:

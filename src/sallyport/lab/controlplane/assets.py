@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sallyport.drivers.command import DriverError
+from sallyport.lab.record import Kind
 
 KUBERNETES = "1.36.3"
 ETCD = "3.6.8"
@@ -55,3 +56,8 @@ def find(environ: Mapping[str, str] = os.environ) -> Path:
     if missing:
         raise DriverError(f"{', '.join(missing)} of Kubernetes {KUBERNETES} missing in {place}: run `make kube-assets`")
     return place
+
+
+def with_kubectl(path: str, kind: Kind) -> str:
+    """A search path on which, for a lab with Kubernetes' own programs, the kubectl of their version comes first."""
+    return f"{directory()}{os.pathsep}{path}" if kind == "kubernetes" else path
