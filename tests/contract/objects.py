@@ -4,9 +4,12 @@ from collections.abc import Iterable
 
 from sallyport.drivers.kernel import Kernel
 from sallyport.model.kernel import (
+    Announced,
+    Bootstrap,
     ClientElement,
     Element,
     Fdb,
+    Fib,
     InterfaceAddress,
     KernelObject,
     Kind,
@@ -16,6 +19,7 @@ from sallyport.model.kernel import (
     Peer,
     Route,
     Rule,
+    Session,
     Sysctl,
 )
 from sallyport.model.settings import Settings
@@ -103,6 +107,15 @@ RICH: tuple[KernelObject, ...] = (
     ClientElement("governed6", "fd00:244:1::2"),
     ClientElement("free4", "10.244.1.77"),
     ClientElement("free6", "fd00:244:1::77"),
+    Rule(4, 20000, 254, iif="eth0"),
+    Fib(500, ("red",)),
+    Fib(830009, ("red", "yellow")),
+    Bootstrap("red", "192.0.2.0/24", "eth0"),
+    Bootstrap("red", "198.51.100.3/32", "", "192.0.2.1"),
+    Announced("red", "192.0.2.101/32"),
+    Announced("", "2001:db8::103/128"),
+    Session("red-router", "red", "192.0.2.201", 65001, 65000, device="eth0", digest="5e", password="secret"),
+    Session("router", "", "2001:db8::201", 65002, 65000, source="2001:db8::11", bfd=True, device="eth0"),
     Peer("192.0.2.12", "192.0.2.11", "eth0"),
     Peer("2001:db8::13", "2001:db8::11", "eth0"),
 )

@@ -10,9 +10,12 @@ from tests.netns.world import run
 
 from sallyport.drivers.kernel import Kernel
 from sallyport.model.kernel import (
+    Announced,
+    Bootstrap,
     ClientElement,
     Element,
     Fdb,
+    Fib,
     InterfaceAddress,
     KernelObject,
     Kind,
@@ -22,6 +25,7 @@ from sallyport.model.kernel import (
     Peer,
     Route,
     Rule,
+    Session,
     Sysctl,
 )
 from sallyport.plan.skeleton import skeletons
@@ -72,6 +76,9 @@ REPLACED: list[KernelObject] = [
     Route(6, 830005, "::/0", 100, "throw"),
     Route(6, 830006, "2001:db8:18::/48", 100, "unicast", 83000011),
     ClientElement("clients4", "10.244.1.2", "9"),
+    Fib(830009, ("yellow", "red")),
+    Bootstrap("red", "198.51.100.3/32", "", "192.0.2.2"),
+    Session("red-router", "red", "192.0.2.201", 65009, 65000, device="eth0", digest="5e", password="secret"),
 ]
 
 
@@ -170,6 +177,15 @@ SPOILT: dict[str, tuple[KernelObject, KernelObject]] = {
         Route(4, 830001, "0.0.0.0/0", 200, "unreachable"),
     ),
     "Rule": (Rule(4, 2**40, 830001, mark=1, mask=1), Rule(4, 20001, 830001, mark=1, mask=1)),
+    "Rule of a device": (Rule(4, 2**40, 254, iif="eth0"), Rule(4, 20001, 254, iif="eth0")),
+    "Bootstrap": (Bootstrap("red", "192.0.2.1/24", "eth0"), Bootstrap("red", "192.0.2.0/24", "eth0")),
+    "Fib": (Fib(2**32, ("red",)), Fib(500, ("red",))),
+    "Announced": (Announced("red", "192.0.2.256/32"), Announced("red", "192.0.2.25/32")),
+    "Session": (
+        Session("bad", "red", "192.0.2.256", 65001, 65000),
+        Session("good", "red", "192.0.2.201", 65001, 65000, device="eth0"),
+    ),
+    "Peer": (Peer("192.0.2.12", "here", "eth0"), Peer("192.0.2.13", "192.0.2.11", "eth0")),
     "ClientElement": (ClientElement("clients4", "10.244.1.256", "5"), ClientElement("clients4", "10.244.1.2", "5")),
 }
 
@@ -200,8 +216,12 @@ def named(item: KernelObject) -> str:
             return item.member
         case Rule():
             return str(item.priority)
-        case Route():
+        case Route() | Bootstrap() | Announced():
             return item.destination
+        case Session():
+            return item.name
+        case Fib():
+            return str(item.table)
         case _:
             return str(item.key[0] if isinstance(item.key, tuple) else item.key)
 

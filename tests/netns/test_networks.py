@@ -312,7 +312,7 @@ def test_bfd_notices_a_silent_router_within_half_a_second(scene: Scene) -> None:
 
 
 def test_a_killed_bird_comes_back_without_a_gap(scene: Scene) -> None:
-    """Nothing that a peer has told leaves the kernel between its death and the end of its recovery, after which it learns
+    """Nothing that a peer has told leaves the kernel between its death and the end of its recovery, when it learns
     anew. Links of IPv6 are put there again: BIRD deletes an IPv6 route before it writes it in its place."""
     red, yellow = scene.red(), scene.yellow()
     objects = both(red, yellow)
