@@ -1,0 +1,260 @@
+"""Gateways that fail: processes that hang or die, probes without an answer, agents out of reach, nodes without power.
+Clients leave by those that are left, or not at all.
+"""
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pytest
+from tests.lab.gateways import HOME, LEFT, PROBED, RIGHT, GatewayScene, asks, gateway
+from tests.lab.scene import NAMESPACE, SIDES, becomes, pod
+
+from sallyport.apis.calico.annotations import GATEWAY_LABEL
+from sallyport.lab.driving import Asked, until
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+FOUR, SIX = SIDES.values()
+BOTH = f"{LEFT},{RIGHT}"
+Object = dict[str, Any]
+NOBODY: tuple[str, ...] = ()
+
+NO_PINGS = "ip protocol icmp drop; ip6 nexthdr ipv6-icmp icmpv6 type echo-request drop"
+NO_WEB = "tcp dport 80 drop"
+
+
+def icmp(*ips: str, seconds: int = 1) -> Object:
+    return {"icmpProbe": {"ips": list(ips), "intervalSeconds": seconds, "timeoutSeconds": seconds}}
+
+
+def http(*urls: str, seconds: int = 1) -> Object:
+    return {"httpProbe": {"urls": list(urls), "intervalSeconds": seconds, "timeoutSeconds": seconds}}
+
+
+@contextlib.contextmanager
+def deaf(scene: GatewayScene, rules: str) -> Iterator[None]:
+    """While the block runs, the server hears nothing of what these rules drop."""
+    lines = rules.replace(";", "\n")
+    table = f"table inet deaf {{ chain input {{ type filter hook input priority 0;\n{lines}\n}}; }}"
+    scene.lab.execute("server", "nft", table)
+    try:
+        yield
+    finally:
+        scene.lab.execute("server", "nft", "delete table inet deaf")
+
+
+@contextlib.contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """While the block runs, these processes do not."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def names_ready(scene: GatewayScene, name: str) -> tuple[str, ...]:
+    """Ready pods of a gateway, as its status tells."""
+    return tuple(row.pod for row in scene.state(name).gateways if row.ready)
+
+
+# Probes
+
+
+def test_a_gateway_whose_targets_do_not_answer_is_used_no_more_until_they_do(gates: GatewayScene) -> None:
+    """One gateway pings two targets, another one fetches two; one answer of two is enough. While none comes the one
+    that lacks it is not ready and says why, and clients use the other; then both again."""
+    server, nobody = PROBED[4], "203.0.113.99"
+    gates.apply(
+        gateway("pings", node=2, egressGatewayFailureDetection=icmp(server, nobody)),
+        gateway("webs", node=3, egressGatewayFailureDetection=http(f"http://{server}/", f"http://{nobody}/")),
+    )
+    gates.stand("pings", "webs")
+    gates.annotate(NAMESPACE, asks("pings,webs"))
+    pings = gates.way("pings", FOUR)
+    ways = {side.family: dict([gates.way("pings", side), gates.way("webs", side)]) for side in SIDES.values()}
+    gates.comes_to_share(pod(1), FOUR, ways[4], before=[FOUR.node(1)])
+    with deaf(gates, NO_PINGS):
+        becomes(partial(names_ready, gates, "pings"), NOBODY)
+        assert gates.condition("pings", "Available")[:2] == ("False", "NoGatewayReady")
+        for side in SIDES.values():
+            gates.comes_to_share(pod(1), side, dict([gates.way("webs", side)]), before=[*ways[side.family]])
+    for side in SIDES.values():
+        gates.comes_to_share(pod(1), side, ways[side.family])
+    with deaf(gates, NO_WEB):
+        becomes(partial(names_ready, gates, "webs"), NOBODY)
+        gates.comes_to_share(pod(1), FOUR, dict([pings]), before=[*ways[4]])
+    gates.comes_to_share(pod(1), FOUR, ways[4])
+
+
+def test_of_two_kinds_of_probes_each_has_to_be_answered(gates: GatewayScene) -> None:
+    """A gateway with both kinds of probes is not ready without either; then nothing leaves, and the cluster is reached;
+    with both answered it carries traffic again."""
+    both = {**icmp(PROBED[6]), **http(f"http://{PROBED[4]}/")}
+    gates.apply(gateway("careful", node=2, egressGatewayFailureDetection=both))
+    gates.stand("careful")
+    gates.annotate(pod(1), asks("careful"))
+    ways = [(side, *gates.way("careful", side)) for side in SIDES.values()]
+    for side, address, node in ways:
+        gates.comes_to_leave(pod(1), side, address, node)
+    for rules in (NO_PINGS, NO_WEB):
+        with deaf(gates, rules):
+            becomes(partial(names_ready, gates, "careful"), NOBODY)
+            for side in SIDES.values():
+                gates.comes_to_be_dropped(pod(1), side)
+            gates.reaches_the_cluster(pod(1))
+        for side, address, node in ways:
+            gates.comes_to_leave(pod(1), side, address, node)
+
+
+# Processes and agents
+
+
+def test_a_gateway_that_hangs_is_noticed_by_polls(gates: GatewayScene) -> None:
+    """Two gateways hang, and the kubelet is patient. The node of their client polls the one that has a port named
+    `health`: it is used no more, and is again when it answers. The other one is not polled, and stays in use."""
+    patient = {"name": "egress-gateway", "readinessProbe": {"periodSeconds": 1, "failureThreshold": 60}}
+    gates.apply(gateway("polled", node=2, template={"containers": [patient]}))
+    gates.stand("polled")
+    (name,) = names_ready(gates, "polled")
+    gates.lab.kubectl("apply", "-f", "-", text=json.dumps(without_health_port(gates, name)))
+    gates.lab.kubectl("wait", "pod/mute", "-n", HOME, "--for=condition=Ready", "--timeout=20s")
+    gates.annotate(pod(1), asks("polled,mute"))
+    polled = dict([gates.way("polled", FOUR)])
+    becomes(lambda: len(gates.trace(pod(1), FOUR.server)), 2)
+    both = dict(gates.trace(pod(1), FOUR.server))
+    mute = {address: node for address, node in both.items() if address not in polled}
+    gates.comes_to_share(pod(1), FOUR, both, before=[FOUR.node(1)])
+    with frozen(*gates.processes(name), *gates.processes("mute")), gates.only(*both):
+        until(lambda: sources(gates, 24) == set(mute), "only the one that is not polled is used", 8)
+        assert names_ready(gates, "polled") == (name,)
+    gates.comes_to_share(pod(1), FOUR, both)
+    gates.delete("pod", "mute", "-n", HOME)
+
+
+def without_health_port(scene: GatewayScene, name: str) -> Object:
+    """A gateway's pod like another one, but for the name of its port."""
+    (found,) = scene.lab.objects("pod", name, "-n", HOME)
+    kept = {key: found["spec"][key] for key in ("nodeSelector", "containers", "terminationGracePeriodSeconds")}
+    container = kept["containers"][0]
+    container["ports"][0]["name"] = "other"
+    container["readinessProbe"]["httpGet"]["port"] = "other"
+    notes = {key: text for key, text in found["metadata"]["annotations"].items() if key.startswith("cni.")}
+    meta = {"name": "mute", "namespace": HOME, "labels": {"gw": "mute", GATEWAY_LABEL: "mute"}, "annotations": notes}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": kept}
+
+
+def sources(scene: GatewayScene, count: int) -> set[str]:
+    """Where so many requests of the pod of node-1 are seen from."""
+    return {scene.asked(pod(1), FOUR, timeout=0.2).source for _ in range(count)}
+
+
+def test_a_gateway_cut_off_from_its_agent_is_not_ready_after_its_time(gates: GatewayScene) -> None:
+    """The agent of node-2 stands still. The gateway there that may be without it for two seconds is not ready then, and
+    its clients use the other one; one that may be so for 90 seconds stays ready meanwhile. Both are used again when
+    the agent goes on."""
+    probe = {**icmp(PROBED[4]), "healthTimeoutDataStoreSeconds": 2}
+    gates.apply(gateway("anxious", node=2, egressGatewayFailureDetection=probe))
+    gates.stand("anxious")
+    gates.annotate(pod(1), asks(f"anxious,{RIGHT}"))
+    ways = {side.family: dict([gates.way("anxious", side), gates.way(RIGHT, side)]) for side in SIDES.values()}
+    gates.comes_to_share(pod(1), FOUR, ways[4], before=[FOUR.node(1)])
+    agent = gates.lab.record.child("agent-node-2")
+    assert agent is not None
+    with frozen(agent.pid):
+        becomes(partial(names_ready, gates, "anxious"), NOBODY)
+        assert names_ready(gates, LEFT)
+        for side in SIDES.values():
+            gates.comes_to_share(pod(1), side, dict([gates.way(RIGHT, side)]), before=[*ways[side.family]])
+    gates.stand("anxious")
+    for side in SIDES.values():
+        gates.comes_to_share(pod(1), side, ways[side.family])
+
+
+def test_without_any_gateway_left_nothing_leaves(gates: GatewayScene) -> None:
+    """All gateways are scaled away: nothing leaves, in either family, other pods are reached, and the status says that
+    none is ready. One comes back, and traffic with it."""
+    gates.annotate(pod(1), asks(LEFT))
+    for side in SIDES.values():
+        gates.comes_to_leave(pod(1), side, *gates.way(LEFT, side))
+    gates.lab.kubectl("patch", "egressgateway", LEFT, "-n", HOME, "--type=merge", "-p", '{"spec": {"replicas": 0}}')
+    for side in SIDES.values():
+        gates.comes_to_be_dropped(pod(1), side)
+    gates.reaches_the_cluster(pod(1))
+    becomes(lambda: gates.state(LEFT).ready_replicas, 0)
+    gates.apply(gateway(LEFT, node=2))
+    gates.stand(LEFT)
+    for side in SIDES.values():
+        gates.comes_to_leave(pod(1), side, *gates.way(LEFT, side))
+
+
+def test_a_killed_gateway_comes_back_and_takes_nothing_with_it(gates: GatewayScene) -> None:
+    """The process of one of two gateways is killed: its container is started again with the same addresses. Meanwhile
+    connections of the other one live, those that it had itself live as well, and nothing leaks."""
+    gates.annotate(pod(1), asks(BOTH))
+    ways = dict([gates.way(LEFT, FOUR), gates.way(RIGHT, FOUR)])
+    gates.comes_to_share(pod(1), FOUR, ways, before=[FOUR.node(1)])
+    (name,) = names_ready(gates, LEFT)
+    with gates.only(*ways), gates.holding(pod(1), FOUR, 12) as held:
+        assert {item.source for item in held} == set(ways)
+        (pid,) = gates.processes(name)
+        os.kill(pid, signal.SIGKILL)
+        becomes(partial(names_ready, gates, LEFT), NOBODY)
+        becomes(lambda: gates.trace(pod(1), FOUR.server), [gates.way(RIGHT, FOUR)])
+        others = [item for item in held if item.source == gates.way(RIGHT, FOUR)[0]]
+        assert [item.source for item in others if not item.alive] == []
+        gates.stand(LEFT)
+        assert [item.source for item in others if not item.alive] == []
+    gates.comes_to_share(pod(1), FOUR, ways)
+
+
+# Nodes
+
+
+def test_a_gateway_whose_node_loses_its_power_is_used_no_more_within_a_second_or_two(gates: GatewayScene) -> None:
+    """Of two gateways one is on a node that loses its power. Connections of the other live; requests fail for a moment
+    only, measured from the first to the last that does; none leaks. With the power it is back."""
+    gates.annotate(pod(1), asks(BOTH))
+    ways = {side.family: dict([gates.way(LEFT, side), gates.way(RIGHT, side)]) for side in SIDES.values()}
+    for side in SIDES.values():
+        gates.comes_to_share(pod(1), side, ways[side.family], before=[side.node(1)])
+    allowed = [address for found in ways.values() for address in found]
+    with gates.only(*allowed), gates.holding(pod(1), FOUR, 12) as held:
+        assert {item.source for item in held} == set(ways[4])
+        with gates.flowing(pod(1), *SIDES.values(), protocol="udp", timeout=0.1) as flows:
+            power(gates, "off", "node-2")
+            until(lambda: all(recovered(asked) for asked in flows.values()), "requests are answered again", 5)
+        others = [item for item in held if item.source == gates.way(RIGHT, FOUR)[0]]
+        assert [item.source for item in others if not item.alive] == []
+    outages = {family: outage(asked) for family, asked in flows.items()}
+    print(f"seconds from the first to the last failure: {outages}")  # noqa: T201
+    assert {family: seconds < 2.0 for family, seconds in outages.items()} == {4: True, 6: True}
+    for side in SIDES.values():
+        gates.comes_to_share(pod(1), side, dict([gates.way(RIGHT, side)]))
+    power(gates, "on", "node-2")
+    gates.stand(LEFT)
+    for side in SIDES.values():
+        gates.comes_to_share(pod(1), side, ways[side.family], 15)
+
+
+def power(scene: GatewayScene, state: str, node: str) -> None:
+    scene.lab.sallyport("lab", f"power-{state}", node, "--name", scene.lab.name)
+
+
+def recovered(asked: Sequence[Asked]) -> bool:
+    """Whether requests have failed, and the last 25, about half a second's, have not: half of them would."""
+    return any(not answer.source for answer in asked) and all(answer.source for answer in asked[-25:])
+
+
+def outage(asked: Sequence[Asked]) -> float:
+    """Seconds from the beginning of the first request that failed to that of the last one."""
+    times = [datetime.fromisoformat(answer.time).timestamp() for answer in asked if not answer.source]
+    return times[-1] - times[0]
