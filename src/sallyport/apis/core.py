@@ -67,12 +67,21 @@ class Pod(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
         return self.status.phase in ("Succeeded", "Failed")
 
 
+class Taint(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What keeps pods off a node; `effect` is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str = ""
+    value: str = ""
+    effect: str = ""
+
+
 class NodeSpec(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Pod networks of a node, and whether it is cordoned."""
+    """Pod networks of a node, what keeps pods off it, and whether it is cordoned."""
 
     pod_cidr: str = field(default="", name="podCIDR")
     pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
     unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
 
 
 class NodeAddress(Struct, frozen=True, gc=False, omit_defaults=True):

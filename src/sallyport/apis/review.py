@@ -17,7 +17,7 @@ from sallyport.apis.calico.bgp import BGPCONFIGURATIONS, BGPFILTERS, BGPPEERS
 from sallyport.apis.calico.coverage import COVERED, without_effect
 from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.pods import GATEWAY_PODS
-from sallyport.apis.calico.references import Client, conflicts, missing
+from sallyport.apis.calico.references import NOT_FOUND, Client, conflicts, missing
 from sallyport.apis.calico.types import (
     EGRESSGATEWAYPOLICIES,
     EGRESSGATEWAYS,
@@ -76,9 +76,12 @@ class Review:
     skipped: list[Manifest] = field(default_factory=list)
     sources: dict[tuple[str, str, str], Manifest] = field(default_factory=dict)
     """Manifests of the stored objects by kind, namespace and name."""
+    told: list[Problem] = field(default_factory=list)
+    """What `problem` was given."""
 
     def problem(self, problem: Problem) -> None:
         """Add what a translator or planner said about an object."""
+        self.told.append(problem)
         source = self.sources.get((problem.ref.kind, problem.ref.namespace, problem.ref.name))
         if source is not None:
             self.add(source, Severity.WARNING, problem.field, problem.message)
@@ -245,7 +248,8 @@ def _egress_faults(egress: Egress, pools: Mapping[str, ExternalIPPool], result: 
     name = egress.spec.external_ip_pool
     if name and name not in pools:
         reason = f"ExternalIPPool {name} is not in these files; it must exist where they are applied"
-        result.add(source, Severity.WARNING, "spec.externalIPPool", reason)
+        ref = ObjectRef(EGRESSES.kind, egress.metadata.name, uid=egress.metadata.uid)
+        result.problem(Problem(ref, NOT_FOUND, reason, "spec.externalIPPool"))
         bare = msgspec.structs.replace(egress.spec, external_ip_pool="")
         egress = msgspec.structs.replace(egress, spec=bare)
     applied = egress.spec.applied_to

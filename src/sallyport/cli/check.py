@@ -10,12 +10,18 @@ from typing import Annotated
 import typer
 import yaml
 
-from sallyport.apis.antrea.translate import translate
+from sallyport.apis.calico.fitting import unfit
+from sallyport.apis.calico.peering import DISABLED, NO_PASSWORD
+from sallyport.apis.calico.references import NOT_FOUND, Client
 from sallyport.apis.manifests import Flaw, Manifest, read_manifests
 from sallyport.apis.review import Review, Severity, review
+from sallyport.apis.telling import further
+from sallyport.apis.translate import translate
 from sallyport.model.settings import Settings
+from sallyport.model.state import Problem
 from sallyport.plan.cluster import plan_cluster
 
+NO_ADDRESS = "AllocationError"
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -58,15 +64,31 @@ def read_files(paths: list[Path]) -> tuple[list[Manifest], list[Flaw]]:
 
 
 def examine(paths: list[Path]) -> Review:
-    """Schema, validator and, where the files hold nodes, the planner. Raises OSError where a file cannot be read."""
+    """Schema, validator, what fits together and, where the files hold nodes, the planner. Raises OSError where a file
+    cannot be read."""
     result = review(*read_files(paths))
-    state = translate(result.objects)
+    objects, calico = result.objects, result.objects.calico
+    state = translate(objects)
     problems = set(state.problems)
     if state.nodes:
         problems |= set(plan_cluster(state, Settings()).problems)
-    for problem in sorted(problems):
+    clients: list[Client] = [*objects.namespaces, *objects.pods]
+    told = [item for item in problems if not _is_moot(item, result)]
+    for problem in further(result.told, told):
+        result.problem(problem)
+    for problem in further(result.told, unfit(calico, objects.nodes, objects.namespaces, clients, state.peerings)):
         result.problem(problem)
     return result
+
+
+def _is_moot(problem: Problem, result: Review) -> bool:
+    """What is only so since the files do not hold everything: Secrets never, options and pools perhaps."""
+    if problem.reason == NO_PASSWORD:
+        return True
+    if problem.reason == DISABLED:
+        return all(item.metadata.name != "default" for item in result.objects.calico.felix)
+    elsewhere = {(item.ref.kind, item.ref.name) for item in result.told if item.reason == NOT_FOUND}
+    return problem.reason == NO_ADDRESS and (problem.ref.kind, problem.ref.name) in elsewhere
 
 
 def check(
@@ -77,7 +99,8 @@ def check(
 
     Each remark reads FILE:LINE: FIELD: REASON. A refusal is what the API would refuse too; a warning is about what
     it would store, but what would not work as it reads. Nothing is contacted: no cluster and no rights are needed.
-    Files that hold Nodes (and Pods and Namespaces) are planned as well. Pools are looked for in the files only.
+    Files that hold Nodes (and Pods and Namespaces) are planned as well, and it is told which nodes gateways may land on
+    that have no peer of their networks. What objects name is looked for in the files only.
 
     Exit status: 0 nothing refused, 1 something refused, 2 a file cannot be read.
     """
