@@ -38,6 +38,13 @@ POD_SYSCTLS: tuple[tuple[str, str], ...] = (
     ("net/ipv4/ping_group_range", "0 2147483647"),
 )
 _FORWARDING = (("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1"))
+# A router whose BGP has ended hands answers on to the next one and tells the host so; the host would go on with that one
+# for minutes after the first is back (RFC 792, RFC 4861 section 8).
+_NO_REDIRECTS = (
+    ("net/ipv4/conf/all/accept_redirects", "0"),
+    ("net/ipv4/conf/default/accept_redirects", "0"),
+    ("net/ipv6/conf/default/accept_redirects", "0"),
+)
 
 
 def wire(topology: Topology) -> Wiring:
@@ -74,7 +81,8 @@ def machine(topology: Topology, item: Machine) -> Wiring:
         inside += _pod_side(topology, item)
         nft = masquerade(topology)
     inside += _default_routes(topology, item)
-    return Wiring(own, POD_SYSCTLS + (_FORWARDING if forwards else ()), tuple(links), tuple(inside), nft)
+    sysctls = POD_SYSCTLS + (_FORWARDING if forwards else _NO_REDIRECTS)
+    return Wiring(own, sysctls, tuple(links), tuple(inside), nft)
 
 
 def _link(topology: Topology, item: Machine, index: int, subnet: str) -> Iterator[str]:
