@@ -9,9 +9,22 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.lab.gateways import HOME, LEFT, OUT, GatewayScene, asks, felix, gateway, pool
-from tests.lab.scene import NAMESPACE, SIDES, Side, becomes, egress, on, pod
+from tests.lab.gateways import (
+    HOME,
+    LEFT,
+    OUT,
+    GatewayScene,
+    asks,
+    elsewhere,
+    felix,
+    gateway,
+    policy,
+    pool,
+    rule,
+)
+from tests.lab.scene import NAMESPACE, SIDES, Side, becomes, egress, ip_pool, on, pod
 
+from sallyport.apis.calico.annotations import POLICY
 from sallyport.drivers.command import DriverError
 from sallyport.lab.driving import until
 
@@ -231,27 +244,46 @@ def test_gateways_are_nobodys_clients(gates: GatewayScene, side: Side) -> None:
         gates.shares(f"{HOME}/{row.pod}", side, {address: node}, 12)
 
 
-def test_an_egress_has_what_a_gateways_policy_leaves(gates: GatewayScene) -> None:
-    """A pod with an Egress and an annotation: the gateway has all its destinations, and both objects say so. Without
-    the annotation the Egress has the pod."""
+def test_a_gateway_comes_before_an_egress_for_the_destinations_it_has(gates: GatewayScene) -> None:
+    """A pod with an Egress and a policy: the gateway has the policy's destination, the Egress all others, and both
+    objects say so. Without the annotation the Egress has everything again."""
     held = FOUR.spare(5)
     gates.apply(
-        {
-            "apiVersion": "crd.antrea.io/v1beta1",
-            "kind": "ExternalIPPool",
-            "metadata": {"name": "antrea"},
-            "spec": {"ipRanges": [{"start": held, "end": held}], "nodeSelector": {}},
-        },
+        ip_pool("antrea", held),
         egress("mine", on(1), pool="antrea"),
+        policy("one", rule(f"{FOUR.server}/32", LEFT)),
     )
     until(lambda: gates.holder("mine") != "", "somebody holds it")
-    gates.comes_to_leave(pod(1), FOUR, held, gates.holder("mine"))
-    gates.annotate(pod(1), asks(OUT))
-    gates.comes_to_share(pod(1), FOUR, gates.ways(OUT, FOUR), before=[held])
+    way = (held, gates.holder("mine"))
+    gates.comes_to_leave(pod(1), FOUR, *way)
+    gates.annotate(pod(1), {POLICY: "one"})
+    gates.comes_to_leave(pod(1), FOUR, *gates.way(LEFT, FOUR))
+    gates.leaves(pod(1), elsewhere(FOUR), *way)
     becomes(lambda: gates.conditions("mine").get("Overlapping", ""), "True")
-    until(lambda: "EgressToo" in dict(gates.warnings("Pod", "on-1", NAMESPACE)), "the pod says so")
-    gates.annotate(pod(1), dict.fromkeys(asks(OUT)))
-    gates.comes_to_share(pod(1), FOUR, {held: gates.holder("mine")}, before=[*gates.ways(OUT, FOUR)])
+    until(lambda: "EgressToo" in dict(gates.warnings("EgressGatewayPolicy", "one")), "the policy says so")
+    gates.annotate(pod(1), {POLICY: None})
+    gates.sources[pod(1), 4] = gates.way(LEFT, FOUR)[0]
+    gates.comes_to_leave(pod(1), FOUR, *way)
+
+
+def test_a_deployment_of_somebody_else_is_not_taken_over_by_force(gates: GatewayScene) -> None:
+    """A Deployment of the gateway's name with another selector, which cannot be changed: the gateway says that it was
+    refused. When that Deployment is gone the gateway is made."""
+    gates.lab.kubectl("apply", "-f", "-", text=json.dumps(deployment("taken")))
+    gates.apply(gateway("taken", node=2))
+    becomes(lambda: gates.condition("taken", "Degraded")[:2], ("True", "DeploymentRefused"))
+    assert "immutable" in gates.condition("taken", "Degraded")[2]
+    gates.lab.kubectl("delete", "deploy", "taken")
+    gates.stand("taken")
+    assert degraded(gates, "taken")[0] == "False"
+
+
+def deployment(name: str) -> Object:
+    """A Deployment of one pod that does nothing, made by hand."""
+    labels = {"app": name}
+    pods = {"containers": [{"name": "main", "image": "none"}], "terminationGracePeriodSeconds": 0}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pods}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": HOME}, "spec": spec}
 
 
 def test_another_tunnel_port_and_vni_take_over_by_themselves(gates: GatewayScene) -> None:

@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import pytest
-from tests.lab.gateways import HOME, LEFT, PROBED, RIGHT, GatewayScene, asks, gateway
+from tests.lab.gateways import HOME, LEFT, PROBED, RIGHT, GatewayScene, asks, felix, gateway
 from tests.lab.scene import NAMESPACE, SIDES, becomes, pod
 
 from sallyport.apis.calico.annotations import GATEWAY_LABEL
@@ -220,33 +222,47 @@ def test_a_killed_gateway_comes_back_and_takes_nothing_with_it(gates: GatewaySce
 
 
 def test_a_gateway_whose_node_loses_its_power_is_used_no_more_within_a_second_or_two(gates: GatewayScene) -> None:
-    """Of two gateways one is on a node that loses its power. Connections of the other live; requests fail for a moment
-    only, measured from the first to the last that does; none leaks. With the power it is back."""
+    """Of two gateways one is on a node that loses its power, while nothing is to be heard of the API server and polls
+    are rare. Connections of the other one live; requests fail for a moment only, measured from the first to the last
+    that does; none leaks. With the power it is back."""
+    gates.apply(felix(egressGatewayPollInterval="30s"))
     gates.annotate(pod(1), asks(BOTH))
     ways = {side.family: dict([gates.way(LEFT, side), gates.way(RIGHT, side)]) for side in SIDES.values()}
     for side in SIDES.values():
         gates.comes_to_share(pod(1), side, ways[side.family], before=[side.node(1)])
+    right = {side.family: gates.way(RIGHT, side) for side in SIDES.values()}
     allowed = [address for found in ways.values() for address in found]
     with gates.only(*allowed), gates.holding(pod(1), FOUR, 12) as held:
         assert {item.source for item in held} == set(ways[4])
-        with gates.flowing(pod(1), *SIDES.values(), protocol="udp", timeout=0.1) as flows:
-            power(gates, "off", "node-2")
+        with gates.flowing(pod(1), *SIDES.values(), protocol="udp", timeout=0.1) as flows, without_api_server(gates):
+            # It pulls the plug at once, and then waits to mark the Node as not ready.
+            off = subprocess.Popen(power_command(gates, "off"))
             until(lambda: all(recovered(asked) for asked in flows.values()), "requests are answered again", 5)
-        others = [item for item in held if item.source == gates.way(RIGHT, FOUR)[0]]
+        others = [item for item in held if item.source == right[4][0]]
         assert [item.source for item in others if not item.alive] == []
     outages = {family: outage(asked) for family, asked in flows.items()}
     print(f"seconds from the first to the last failure: {outages}")  # noqa: T201
     assert {family: seconds < 2.0 for family, seconds in outages.items()} == {4: True, 6: True}
+    assert off.wait(30) == 0
     for side in SIDES.values():
-        gates.comes_to_share(pod(1), side, dict([gates.way(RIGHT, side)]))
-    power(gates, "on", "node-2")
+        gates.comes_to_share(pod(1), side, dict([right[side.family]]))
+    assert subprocess.call(power_command(gates, "on")) == 0
     gates.stand(LEFT)
     for side in SIDES.values():
         gates.comes_to_share(pod(1), side, ways[side.family], 15)
 
 
-def power(scene: GatewayScene, state: str, node: str) -> None:
-    scene.lab.sallyport("lab", f"power-{state}", node, "--name", scene.lab.name)
+@contextlib.contextmanager
+def without_api_server(scene: GatewayScene) -> Iterator[None]:
+    """While the block runs, the API server does not answer."""
+    server = scene.lab.record.child("apiserver")
+    assert server is not None
+    with frozen(server.pid):
+        yield
+
+
+def power_command(scene: GatewayScene, state: str) -> list[str]:
+    return [sys.executable, "-m", "sallyport.cli", "lab", f"power-{state}", "node-2", "--name", scene.lab.name]
 
 
 def recovered(asked: Sequence[Asked]) -> bool:
