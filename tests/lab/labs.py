@@ -9,7 +9,7 @@ from tests.lab.scene import NAMESPACE, NODES, SIDES, Scene, pod_object
 from sallyport.drivers.command import DriverError
 from sallyport.drivers.requirements import require
 from sallyport.lab.driving import Lab
-from sallyport.lab.record import Record
+from sallyport.lab.record import Kind, Record
 from sallyport.lab.supervisor import take_down
 
 
@@ -22,11 +22,11 @@ def demand_tools() -> None:
 
 
 @contextlib.contextmanager
-def lab_of(topology: str, name: str) -> Iterator[Lab]:
+def lab_of(topology: str, name: str, *, kind: Kind = "embedded") -> Iterator[Lab]:
     """A lab that is gone after the block, whatever happens."""
     demand_tools()
     try:
-        yield Lab.up(topology, name)
+        yield Lab.up(topology, name, kind=kind)
     finally:
         take_down(Record(name))
 

@@ -49,7 +49,7 @@ class PodLife:
         self.pod, self._node, self._grounds = pod, node, grounds
         self._state = PodState(
             since=grounds.now(),
-            hosts=tuple(entry.address for entry in node.attachments),
+            hosts=tuple(entry.address for entry in node.home()),
             inits=(podstatus.ContainerState(),) * len(pod.spec.init_containers),
         )
         self._since: Mapping[str, tuple[str, str]] = {

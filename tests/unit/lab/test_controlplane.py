@@ -165,7 +165,7 @@ async def test_server_and_user_prove_themselves_to_each_other(authority: Authori
 
 
 def test_keys_are_for_their_owners_eyes_only(authority: Authority) -> None:
-    keys = [authority.pair.key, authority.client("system:kube-scheduler").key, authority.signing_key("accounts")]
+    keys = [authority.pair.key, authority.client("system:kube-scheduler").key, authority.signing_pair("accounts")[0]]
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
 
 

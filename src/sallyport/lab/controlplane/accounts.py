@@ -75,7 +75,7 @@ async def define(client: Client) -> None:
 
 
 def _established(item: Object) -> bool:
-    conditions = item.get("status", {}).get("conditions", ())
+    conditions = item.get("status", {}).get("conditions") or ()  # null at first
     return any((entry["type"], entry["status"]) == ("Established", "True") for entry in conditions)
 
 

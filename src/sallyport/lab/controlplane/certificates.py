@@ -63,12 +63,13 @@ class Authority:
         subject = f"/O={group}/CN={user}" if group else f"/CN={user}"
         return self._issue(user.rpartition(":")[2], subject, _LEAF.format(usage="clientAuth", names=""))
 
-    def signing_key(self, name: str) -> Path:
-        """A private key without a certificate."""
-        path = self._directory / f"{name}.key"
-        _openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(path)])
-        path.chmod(0o600)
-        return path
+    def signing_pair(self, name: str) -> tuple[Path, Path]:
+        """A private key and its public key, without a certificate."""
+        private, public = self._directory / f"{name}.key", self._directory / f"{name}.pub"
+        _openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(private)])
+        private.chmod(0o600)
+        _openssl(["pkey", "-in", str(private), "-pubout", "-out", str(public)])
+        return private, public
 
     def _pair(self, name: str) -> Pair:
         return Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")

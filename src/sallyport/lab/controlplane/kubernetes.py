@@ -75,7 +75,7 @@ class Kubernetes:
     def _make_credentials(self, pki: Path, near: str) -> None:
         """All keys and certificates, and the kubeconfig files of those who prove themselves by one."""
         authority = Authority(pki, f"sallyport-lab-{self._topology.name}")
-        authority.signing_key("service-accounts")
+        authority.signing_pair("service-accounts")
         authority.server("kube-apiserver", self._names())
         self._authority = authority.pair.certificate.read_text()
         admin = by_certificate(*authority.client("sallyport-lab:admin", ADMINISTRATORS).texts())

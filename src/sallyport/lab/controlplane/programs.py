@@ -78,7 +78,7 @@ def api_server(files: Files, topology: Topology, audit: Path) -> list[str]:
         "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         f"--service-cluster-ip-range={networks}",
         f"--service-account-issuer={ISSUER}",
-        f"--service-account-key-file={files.pki('service-accounts.key')}",
+        f"--service-account-key-file={files.pki('service-accounts.pub')}",
         f"--service-account-signing-key-file={files.pki('service-accounts.key')}",
         f"--audit-policy-file={files.audit_policy}",
         f"--audit-log-path={audit}",
@@ -103,11 +103,8 @@ def scheduler(files: Files) -> list[str]:
 
 
 def _as_user(files: Files, name: str) -> Sequence[str]:
-    path = files.kubeconfig(name)
     return (
-        f"--kubeconfig={path}",
-        f"--authentication-kubeconfig={path}",
-        f"--authorization-kubeconfig={path}",
+        f"--kubeconfig={files.kubeconfig(name)}",
         "--bind-address=127.0.0.1",
         "--leader-elect=false",
         "--profiling=false",
