@@ -76,7 +76,7 @@ def gateway(
 ) -> Object:
     """An EgressGateway whose pods have `egress-code: NAME`, are probed each second, and run on `node` alone if given,
     else on the nodes that stand on the external networks' links."""
-    probe = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1}
+    probe = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 2}
     template = {
         "metadata": {"labels": {CODE: name}, "annotations": dict(annotations or {})},
         "spec": {

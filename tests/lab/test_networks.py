@@ -172,6 +172,7 @@ def test_a_network_that_is_deleted_while_in_use_takes_its_traffic_down(net: Netw
         for side in BOTH.values():
             net.comes_to_stay("red/app", side)
         until(lambda: not net.routes("node-2", 4, 500), "its table is emptied")
+        becomes(lambda: net.ready("red"), 0)
         net.apply(network("red", 500, STANDING))
         for side in BOTH.values():
             net.comes_to_go("red/app", side, served["red"])
