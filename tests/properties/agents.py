@@ -4,6 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from tests.fake_kernel import FakeKernel
+from tests.properties import networks
 from tests.properties.worlds import Snapshot
 from tests.unit.plan.build import SETTINGS
 
@@ -16,7 +17,7 @@ from sallyport.reconcile.sequence import Step, sequence
 
 def bare() -> FakeKernel:
     """A node's kernel before its agent has ever run."""
-    return FakeKernel(("eth0", "cni0"))
+    return FakeKernel(("lo", "eth0", "cni0", *networks.LINKS.values()))
 
 
 def observed(snapshot: Snapshot, node: str, kernel: FakeKernel) -> NodeFacts:

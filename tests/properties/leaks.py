@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from tests.fake_kernel import FakeKernel
+from tests.properties import networks
 from tests.properties.worlds import NAMES, Snapshot
 from tests.unit.plan.build import SETTINGS, a_node
 
-from sallyport.model.state import FAMILIES, Family, IPAddress
+from sallyport.model.state import FAMILIES, Family, Hops, IPAddress
 from sallyport.plan.clients import govern
 from sallyport.trace import Host, Packet, Trace, Underlay, Verdict, walks
 from sallyport.trace.packet import Translations
@@ -17,14 +18,18 @@ OUTSIDE: Mapping[Family, tuple[IPAddress, ...]] = {
     4: (ip_address("203.0.113.10"), ip_address("198.51.100.7")),
     6: (ip_address("2001:db8:ffff::10"), ip_address("2001:db8:e::7")),
 }
-"""Per family a destination that is never excepted, and one that sometimes is."""
+"""Per family a destination that is never excepted, and one that sometimes is, and that network yellow does not have."""
+
+
+End = tuple[IPAddress, str]
+"""The source with which a packet leaves, and the device."""
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """Sources with which an address's packets may leave; `free`: its node's own as well."""
+    """How an address's packets may leave; `free`: by its node's uplink with the node's own address as well."""
 
-    sources: frozenset[IPAddress]
+    ends: frozenset[End]
     free: bool
 
 
@@ -35,7 +40,8 @@ def ground(snapshot: Snapshot) -> Underlay:
         own = {family: a_node(number, families=(family,)).addresses[0] for family in FAMILIES}
         here = {ip_address(address) for address, where in snapshot.statics.items() if where == number}
         present = {*own.values(), *snapshot.facts(name).addresses, *here}
-        hosts[name] = Host(frozenset(present), own)
+        devices = dict.fromkeys(FAMILIES, "eth0")
+        hosts[name] = Host(frozenset(present), own, devices, networks.LINKS, networks.REPORT)
     return Underlay(hosts, pods=snapshot.state.networks.pods)
 
 
@@ -61,26 +67,37 @@ class Sender:
 def allowance(sender: Sender, destination: IPAddress, seen: Sequence[Snapshot]) -> Allowance:
     """What is right for a sender under any of the snapshots that some agent may still go by.
 
-    The egress IPs, in all snapshots, of the exits that govern its address in one of them. The node's own address where
-    in one of them no exit selects its pod, its destination is excepted, or all is switched off.
+    The egress IPs, in all snapshots, of the exits that govern its address for that destination in one of them, each by
+    the uplink or by devices of its networks. The node's own address where in one of them no exit or policy has its pod
+    or the destination, where that is excepted, or all is switched off.
     """
     names: set[str] = set()
     free = False
     for snapshot in seen:
-        governed = govern(snapshot.state.exits, snapshot.assignments, snapshot.state.clients)
-        names |= {item.exit for item in governed if item.address == sender.address and not item.blocked}
+        asked = _asked(sender, destination, snapshot)
         excepted = any(destination in network for network in snapshot.state.networks.excepted)
-        closed = _is_selected(sender, snapshot) or _is_guarded(sender, snapshot)
+        closed = bool(asked) or _is_guarded(sender, snapshot)
         free |= excepted or not snapshot.state.enabled or not closed
-    given = [assignment for snapshot in seen for name, assignment in snapshot.assignments.items() if name in names]
-    return Allowance(frozenset(item.address for item in given if item.address is not None), free)
+        names.update(name for hops in asked for name in hops.exits)
+    ends = [
+        (snapshot.assignments[name].address, device)
+        for snapshot in seen
+        for name in names & snapshot.state.exits.keys()
+        for device in networks.devices_of(snapshot.state.exits[name])
+    ]
+    return Allowance(frozenset((address, device) for address, device in ends if address is not None), free)
 
 
-def _is_selected(sender: Sender, snapshot: Snapshot) -> bool:
-    """Whether some exit, whatever has become of it, selects a pod that has this address."""
-    clients = snapshot.state.clients.values()
-    pods = {client.key for client in clients if sender.address in client.addresses}
-    return any(not pods.isdisjoint(exit_.clients) for exit_ in snapshot.state.exits.values())
+def _asked(sender: Sender, destination: IPAddress, snapshot: Snapshot) -> list[Hops]:
+    """What is asked for of every pod that has this address: by which exits it goes, if by any."""
+    state = snapshot.state
+    found: list[Hops | None] = []
+    for key in sorted(client.key for client in state.clients.values() if sender.address in client.addresses):
+        governed = govern(state.exits, snapshot.assignments, {key: state.clients[key]})
+        whole = next((item for item in governed if item.address == sender.address), None)
+        rest = None if whole is None else Hops(() if whole.blocked else (whole.exit,))
+        found.append(networks.ruled(key, destination, state, rest))
+    return [hops for hops in found if hops is not None]
 
 
 def _is_guarded(sender: Sender, snapshot: Snapshot) -> bool:
@@ -106,20 +123,21 @@ class Watcher:
     def __init__(self, some: Iterable[Sender], seen: Sequence[Snapshot]) -> None:
         self._underlay = ground(seen[-1])
         self._senders = list(some)
-        self._right: dict[tuple[Sender, IPAddress], frozenset[IPAddress]] = {}
+        self._right: dict[tuple[Sender, IPAddress], frozenset[End]] = {}
         for sender in self._senders:
             for destination in OUTSIDE[4 if sender.address.version == 4 else 6]:
                 allowed = allowance(sender, destination, seen)
                 own = self._underlay.hosts[sender.node].uplinks.values() if allowed.free else ()
-                self._right[sender, destination] = allowed.sources.union(own)
+                self._right[sender, destination] = allowed.ends.union((address, "eth0") for address in own)
 
     def leaks(self, kernels: Mapping[str, FakeKernel], opened: Opened | None = None) -> list[str]:
         """A line, with the whole walk, for each packet that leaves as it must not."""
         return [
-            f"{sender.address} of {sender.node} to {destination} left with {trace.source}: {_told(trace)}"
+            f"{sender.address} of {sender.node} to {destination} left with {trace.source}, {trace.device}:"
+            f" {_told(trace)}"
             for sender in self._senders
             for destination, trace in sender.ways(kernels, self._underlay, opened)
-            if trace.verdict is Verdict.LEFT and trace.source not in self._right[sender, destination]
+            if trace.verdict is Verdict.LEFT and (trace.source, trace.device) not in self._right[sender, destination]
         ]
 
 

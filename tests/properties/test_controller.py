@@ -31,7 +31,8 @@ def remembered(before: ClusterState, after: ClusterState) -> ClusterState:
     exits = {}
     for name, exit_ in after.exits.items():
         old = before.exits.get(name)
-        if old is not None and old.pools == exit_.pools and exit_.requested is None:
+        alike = old is not None and (old.pools, old.node) == (exit_.pools, exit_.node)
+        if old is not None and alike and exit_.requested is None:
             exit_ = replace(old, clients=exit_.clients)
         exits[name] = exit_
     return replace(after, exits=exits)
@@ -59,6 +60,7 @@ def test_what_was_written_is_planned_again_and_is_what_agents_go_by(state: Clust
         assert kept == assignment
         agents = recorded(after)[name]
         assert (agents.address, agents.nodes) == (assignment.address, assignment.nodes)
+    assert (again.chosen, again.watchers) == (plan.chosen, plan.watchers)
 
 
 @given(state=STATES, data=st.data())
@@ -93,7 +95,7 @@ def test_an_address_in_effect_is_kept_as_long_as_its_pool_has_it(
         state = replace(state, exits={**state.exits, "older": older})
     plan = planned(state)
     assert is_sound(state, plan)
-    assert all(plan.assignments[exit_.ref.name].address == exit_.requested for exit_ in settled)
+    assert all(plan.assignments[exit_.key].address == exit_.requested for exit_ in settled)
 
 
 def _is_in_its_pool(exit_: Exit, state: ClusterState) -> bool:

@@ -63,7 +63,8 @@ def test_after_a_move_is_claimed_each_address_is_at_one_living_node(before: Snap
         settle(kernel, claimed, name)
     holders = Counter(address for name, kernel in kernels.items() for address in _put(claimed, name, kernel))
     assert all(count == 1 for count in holders.values())
-    ranked = {item.address for item in claimed.assignments.values() if set(item.nodes) & world.up}
+    pooled = [item for item in claimed.assignments.values() if not item.static and item.address is not None]
+    ranked = {item.address for item in pooled if set(item.nodes) & world.up}
     assert set(holders) == ranked if claimed.state.enabled else not holders
 
 
@@ -79,6 +80,7 @@ def _claimed(world: Snapshot) -> Snapshot:
 
 
 def _put(world: Snapshot, name: str, kernel: FakeKernel) -> list[IPAddress]:
-    """Addresses that the node announces."""
+    """Addresses that the node announces, and those of its gateways, which are reached by routes."""
     plan = plan_node(world.state, world.assignments, observed(world, name, kernel), SETTINGS)
-    return [address for _, address in plan.announcements]
+    bound = [key for key in plan.held if world.state.exits[key].node and not world.assignments[key].static]
+    return [*(address for _, address in plan.announcements), *(plan.held[key] for key in bound)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.fake_kernel import pieces
 from tests.properties.agents import bare, fresh, lasting, settle, steps_to
 from tests.properties.effort import examples
-from tests.properties.worlds import EMPTY, NAMES, Snapshot, snapshots
+from tests.properties.worlds import EMPTY, NAMES, Snapshot, consistent, snapshots
 
 from sallyport.model.kernel import Kind
 from sallyport.reconcile.sequence import Step
@@ -69,15 +69,15 @@ def _reversed_keys(snapshot: Snapshot) -> Snapshot:
 
 def _between(before: Snapshot, after: Snapshot) -> Iterator[Snapshot]:
     state: Any = before.state
-    for kind in ("exits", "clients", "pools", "nodes"):
+    for kind in ("exits", "clients", "pools", "nodes", "external", "chosen"):
         wanted, held = getattr(after.state, kind), dict(getattr(state, kind))
         for key in held.keys() - wanted.keys():
             del held[key]
-            state = replace(state, **{kind: dict(held)})
+            state = consistent(replace(state, **{kind: dict(held)}))
             yield replace(after, state=state)
         for key, value in wanted.items():
             held[key] = value
-            state = replace(state, **{kind: dict(held)})
+            state = consistent(replace(state, **{kind: dict(held)}))
             yield replace(after, state=state)
     yield after
 

@@ -1,6 +1,7 @@
 """Worlds drawn at random: snapshots of a small cluster, as its agents see it after the controller has written.
 
-The ranges are narrow on purpose, so that objects meet: three nodes, four exits, six pods, a handful of addresses.
+The ranges are narrow on purpose, so that objects meet: three nodes, four exits, three gateways, six pods, a handful of
+addresses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,23 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.vendor.pretty import RepresentationPrinter
+from tests.properties import networks
 from tests.unit.plan.build import SETTINGS, a_node, a_pool, a_state, an_exit, facts_of
 
 from sallyport.model.plan import Assignment, Liveness, NodeFacts
-from sallyport.model.state import Bandwidth, Client, ClusterState, Exit, Family, IPAddress, Networks, Node, Pool
+from sallyport.model.state import (
+    Bandwidth,
+    Client,
+    ClusterState,
+    Destination,
+    Exit,
+    Family,
+    IPAddress,
+    Networks,
+    Node,
+    Pool,
+    Routing,
+)
 from sallyport.plan.cluster import plan_cluster, recorded
 
 Key = TypeVar("Key")
@@ -40,12 +54,14 @@ EXCEPTED = ("198.51.100.0/24", "198.51.0.0/16", "198.51.100.7/32", "2001:db8:e::
 @dataclass(frozen=True)
 class Snapshot:
     """The objects with what the controller wrote into them, and what the nodes see: which of them are up, which of
-    them have which static address. `renumbered`: the nodes have other addresses than before."""
+    them have which static address, which gateways' exits do not answer. `renumbered`: the nodes have other addresses
+    than before."""
 
     state: ClusterState
     up: frozenset[str]
     statics: Mapping[str, int]
     renumbered: bool = False
+    failed: frozenset[str] = frozenset()
 
     def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:
         """How hypothesis shows it in a counterexample."""
@@ -64,6 +80,8 @@ class Snapshot:
         here = [address for address, where in self.statics.items() if where == number]
         peers = {other: Liveness.UP if other in self.up else Liveness.DOWN for other in NAMES if other != name}
         seen = facts_of(number, *here, families=[f for f in (4, 6) if f in families], peers=peers)
+        devices = ("eth0", *sorted(set(networks.LINKS.values())))
+        seen = replace(seen, connected=networks.LINKS, devices=devices, failed=self.failed)
         return seen if node is None else _with_addresses(seen, node)
 
 
@@ -95,7 +113,16 @@ def _told(snapshot: Snapshot) -> str:
         for name, item in state.exits.items()
     ]
     lines += [f"{item.name}: {item.node} {[str(a) for a in item.addresses]}" for item in state.clients.values()]
-    return "\n    ".join([*lines, f"statics={dict(snapshot.statics)}"])
+    lines += [f"  bound to {i.node}, leads to {i.networks}: {n}" for n, i in state.exits.items() if i.node]
+    lines += [f"  not ready: {n}" for n, i in state.exits.items() if not i.ready]
+    lines += [f"  leaving: {n}" for n, i in state.exits.items() if i.leaving]
+    for policy in state.policies:
+        lines.append(f"{policy.ref} for {[pod for _, pod in policy.clients]} {policy.blocked}")
+        lines += [f"  {item.network}: {item.hops or 'ordinary'}" for item in policy.destinations]
+    lines += [f"network {name}: table {item.table}" for name, item in state.external.items()]
+    lines += [f"peer {i.ref.name}: {sorted(i.nodes)} {i.blocked}" for i in state.peerings]
+    lines += [f"{pod} was given {given}" for pod, given in state.chosen.items()]
+    return "\n    ".join([*lines, f"statics={dict(snapshot.statics)}", f"failed={sorted(snapshot.failed)}"])
 
 
 EMPTY = Snapshot(ClusterState(), frozenset(NAMES), {})
@@ -176,11 +203,18 @@ def clients(draw: st.DrawFn) -> dict[tuple[str, str], Client]:
 @st.composite
 def states(draw: st.DrawFn, *, renumbered: bool = False) -> ClusterState:
     """What users wrote, before the controller has seen any of it."""
+    there = draw(nodes(renumbered))
+    gateways = draw(networks.gateways(there))
+    asked = draw(networks.policies(gateways, PODS))
     return a_state(
-        nodes=draw(nodes(renumbered)),
-        pools=draw(pools()).values(),
-        exits=draw(exits()).values(),
-        clients=draw(clients()).values(),
+        nodes=there,
+        pools=[*draw(pools()).values(), *networks.pools()],
+        exits=[*draw(exits()).values(), *gateways.values()],
+        clients=[*draw(clients()).values(), *networks.gateway_pods(gateways).values()],
+        policies=(*networks.own_policies(gateways), *asked),
+        external=draw(networks.external()),
+        peerings=draw(networks.peerings(NAMES)),
+        routing=Routing(enabled=True),
         networks=Networks(
             pods=(ip_network("10.244.0.0/16"), ip_network("fd00:244::/48")),
             excepted=tuple(map(ip_network, draw(some(EXCEPTED)))),
@@ -197,7 +231,8 @@ def snapshots(draw: st.DrawFn, *, renumbering: bool = False, truly: bool = False
     statics = {address: draw(st.sampled_from(NUMBERS)) for address in STATIC[:2]}
     up = frozenset(draw(st.sampled_from([NAMES, NAMES, *(tuple(n for n in NAMES if n != down) for down in NAMES)])))
     told = "truly" if truly else draw(st.sampled_from(["truly", "truly", "truly", "truly", "wrongly", "not"]))
-    return Snapshot(written(state, statics, up, told), up, statics, renumbered)
+    unanswered = frozenset(key for key, item in state.exits.items() if item.node and rarely(draw, 10))
+    return Snapshot(written(state, statics, up, told), up, statics, renumbered, unanswered)
 
 
 def written(state: ClusterState, statics: Mapping[str, int], up: frozenset[str], told: str) -> ClusterState:
@@ -212,6 +247,7 @@ def written(state: ClusterState, statics: Mapping[str, int], up: frozenset[str],
         if assignment.static:
             able = [placed[assignment.address]] if assignment.address in placed else []
         holder = {"truly": able[:1], "wrongly": [*assignment.nodes, *able][-1:], "not": []}[told]
+        holder = [exit_.node] if exit_.node else holder
         exits_[name] = replace(
             exit_,
             requested=assignment.address or exit_.requested,
@@ -221,8 +257,27 @@ def written(state: ClusterState, statics: Mapping[str, int], up: frozenset[str],
             nodes=assignment.nodes,
             holder="".join(holder),
             effective=assignment.address if holder else None,
+            watchers=plan.watchers.get(name, ()),
         )
-    return replace(state, exits=exits_)
+    return replace(state, exits=exits_, chosen=plan.chosen)
+
+
+def consistent(state: ClusterState) -> ClusterState:
+    """The state whose policies name those exits alone that there are, as a translation's do."""
+    return replace(
+        state,
+        policies=tuple(
+            replace(policy, destinations=tuple(_of_those(item, state) for item in policy.destinations))
+            for policy in state.policies
+        ),
+    )
+
+
+def _of_those(item: Destination, state: ClusterState) -> Destination:
+    hops = item.hops
+    if hops is None:
+        return item
+    return replace(item, hops=replace(hops, exits=tuple(key for key in hops.exits if key in state.exits)))
 
 
 def moved_to(world: Snapshot, nodes: Mapping[str, Node]) -> Snapshot:
@@ -246,5 +301,7 @@ def shuffled(world: Snapshot, random: Random) -> Snapshot:
             pools=turned(state.pools),
             exits=turned(state.exits),
             clients=turned(state.clients),
+            external=turned(state.external),
+            chosen=turned(state.chosen),
         ),
     )

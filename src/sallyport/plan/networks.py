@@ -20,7 +20,7 @@ def honoured(here: Here) -> dict[str, int]:
     uses here."""
     return {
         name: network.table
-        for name, network in here.state.external.items()
+        for name, network in sorted(here.state.external.items())
         if network.table is not None and network.table not in here.facts.foreign
     }
 

@@ -180,6 +180,15 @@ def test_what_a_policy_does_not_have_goes_by_the_exit_that_asks_for_the_whole_po
     assert chains(plan.objects)[targets["11.0.0.0/8"]].fresh == (2,)
 
 
+def test_what_a_policy_does_not_have_is_kept_in_where_the_exit_of_the_pod_has_another_family() -> None:
+    """It is as blocked as without the policy."""
+    web = an_exit("web", "fd00::50", "c", id=9, nodes=("node-1",), holder="node-1")
+    policy = a_policy("p", {"11.0.0.0/8": by("far")}, "c")
+    plan = planned(a_cluster([*ALL, web], [policy], [a_client("c", FOUR)]))
+    way = chains(plan.objects)[members(plan.objects, "clients4")[FOUR]]
+    assert dict(way.destinations)["12.0.0.0/6"] == str(NOWHERE)
+
+
 def test_each_family_goes_by_the_exits_of_its_own() -> None:
     gateways = both_families("far", 2, number=4)
     hops = Hops(tuple(item.key for item in gateways))
