@@ -99,7 +99,8 @@ def test_of_a_sound_cluster_the_first_line_says_so_and_the_status_is_0() -> None
 
 
 def test_problems_come_first_causes_before_what_follows_from_them() -> None:
-    result = told(LOST, *NO_SESSION, *NOT_READY)
+    elsewhere = put("Lease/sallyport-agent-node-1", spec__renewTime="2030-01-01T11:58:45.000000Z")
+    result = told(elsewhere, *NO_SESSION, *NOT_READY)
     assert result.stdout == golden("status-troubled.txt", result.stdout)
     assert result.stdout.startswith("4 problems\n")
     assert result.exit_code == 1
@@ -215,6 +216,23 @@ def test_a_network_without_session_is_told_once_with_its_peers_states() -> None:
     (found,) = problems(*NO_SESSION)
     assert found["object"] == "ExternalNetwork/red"
     assert found["message"] == "no session is established on node-2 (some.name, 172.31.11.1: Active on node-2)"
+
+
+def test_a_peer_that_lacks_more_than_a_session_is_told_besides_its_network() -> None:
+    message = "no session: Secret bgp has no key red"
+    secret = condition("BGPPeer/some.name", "Established", "False", "PasswordNotFound", message)
+    found = problems(*NO_SESSION, secret)
+    assert [item["object"] for item in found] == ["ExternalNetwork/red", "BGPPeer/some.name"]
+    assert found[1]["remedy"].startswith("make the Secret")
+
+
+def test_that_bfd_calls_a_lost_node_down_is_no_news() -> None:
+    down = facts("node-1", '{"node":"node-1","peers":{"node-2":"down"}}')
+    assert [item["object"] for item in problems(LOST, down)] == ["Node/node-2"]
+
+
+def test_sessions_of_a_node_whose_agent_is_lost_are_not_told_again() -> None:
+    assert [item["object"] for item in problems(LOST, *NO_SESSION)] == ["Node/node-2"]
 
 
 def test_what_is_switched_off_is_told_on_the_option_and_nowhere_else() -> None:

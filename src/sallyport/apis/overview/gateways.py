@@ -6,10 +6,11 @@ from sallyport.apis.calico.annotations import GATEWAY_LABEL
 from sallyport.apis.calico.status import CONFLICT, NETWORKS, PROGRESSING
 from sallyport.apis.calico.types import AVAILABLE, DEGRADED, READY, EgressGateway, EgressGatewayPolicy
 from sallyport.apis.core import Condition
-from sallyport.apis.overview.rows import GatewayRow, PolicyRow, Trouble
+from sallyport.apis.overview.rows import UNDECIDED, GatewayRow, PolicyRow, Trouble
 from sallyport.model.state import ClusterState, ObjectRef, PodKey, Policy
 
 _REMEDIES: Mapping[str, str] = {
+    UNDECIDED: "see whether a controller leads, and what it logs",
     "NotJoined": "let the gateway's nodeSelector choose only nodes on which the network's BGPPeers have sessions",
     "UnknownNetwork": "make the ExternalNetwork, or take it out of spec.externalNetworks",
     "NoGateway": "let its nodeSelector choose nodes that exist and have room",
@@ -47,7 +48,7 @@ def _faults(gateway: EgressGateway) -> Iterator[Condition]:
     what is not ready not to be not joined."""
     conditions = {item.type: item for item in gateway.status.conditions}
     if not conditions:
-        yield Condition(AVAILABLE, "Unknown", reason="Undecided", message="the controller has not looked at it")
+        yield Condition(AVAILABLE, "Unknown", reason=UNDECIDED, message="the controller has not looked at it")
         return
     made = _first(conditions, (DEGRADED, "True"), (AVAILABLE, "False"), (PROGRESSING, "True"))
     joined = _first(conditions, (NETWORKS, "False"))

@@ -8,14 +8,15 @@ from sallyport.apis.calico.status import UP
 from sallyport.apis.calico.types import READY, ExternalNetwork
 from sallyport.apis.core import Condition
 from sallyport.apis.overview.agents import Agent
-from sallyport.apis.overview.rows import Joined, NetworkRow, PeerRow, Session, Trouble
+from sallyport.apis.overview.rows import UNDECIDED, Joined, NetworkRow, PeerRow, Session, Trouble
 from sallyport.model.state import ObjectRef
 
 _OFF = frozenset({"Disabled", DISABLED})
 """Reasons that all networks have together; they are told once, on the option itself."""
-_LOOK = "see whether the router answers there: its address and AS number, TCP port 179, the password"
+_DOWN = "NotEstablished"
 _REMEDIES: Mapping[str, str] = {
-    "NotEstablished": _LOOK,
+    _DOWN: "see whether the router answers there: its address and AS number, TCP port 179, the password",
+    UNDECIDED: "see whether a controller leads, and what it logs",
     "NoPeers": "make a BGPPeer with its name in spec.externalNetwork, or let one select nodes that exist",
     "NoNodes": "let its nodeSelector choose nodes that exist (kubectl get nodes --show-labels)",
     "TableIndexInUse": "give the network another routeTableIndex, or end what else uses the table on that node",
@@ -31,47 +32,63 @@ def network_rows(
     networks: Iterable[ExternalNetwork], peers: Iterable[BGPPeer], agents: Mapping[str, Agent]
 ) -> tuple[tuple[NetworkRow, ...], tuple[PeerRow, ...], list[Trouble]]:
     """Networks and peers, and what is wrong with them, once: that a network lacks sessions is told with its peers'
-    states, and of a peer only where its network stands all the same."""
-    of = _by_name(networks)
-    rows, troubles, told = [], [], set()
+    states, and of a peer only where its network stands all the same. What nodes lack whose agents are lost follows
+    from that, and is not told again."""
+    listed = sorted(networks, key=lambda item: item.metadata.name)
     peering = sorted(peers, key=lambda item: item.metadata.name)
+    lost = {name for name, agent in agents.items() if not agent.alive}
     conflicts = _conflicts(agents)
-    for name, network in of.items():
-        rows.append(_network_row(network, conflicts.get(name, ())))
-        found = _false(network.status.conditions, READY)
-        if found is not None and found.reason not in _OFF:
-            own = [item for item in peering if item.spec.external_network == name]
-            ref = ObjectRef("ExternalNetwork", name, uid=network.metadata.uid)
-            message = f"{found.message}{_states(own) if found.reason == 'NotEstablished' else ''}"
-            troubles.append(Trouble(ref, message, _remedy(found)))
-            told |= {item.metadata.name for item in own} if found.reason == "NotEstablished" else set()
-    for peer in peering:
-        found = _false(peer.status.conditions, ESTABLISHED)
-        if found is not None and found.reason not in _OFF and peer.metadata.name not in told:
-            ref = ObjectRef("BGPPeer", peer.metadata.name, uid=peer.metadata.uid)
-            message = f"{peer.spec.peer_ip}{_of_network(peer)}: {found.message}"
-            troubles.append(Trouble(ref, message, _remedy(found)))
-    return tuple(rows), tuple(_peer_row(item) for item in peering), troubles
+    rows = tuple(_network_row(item, conflicts.get(item.metadata.name, ())) for item in listed)
+    troubles: list[Trouble] = []
+    told: set[str] = set()
+    for network in listed:
+        own = [item for item in peering if item.spec.external_network == network.metadata.name]
+        found = list(_of_a_network(network, own, lost))
+        if found and _is_down(network.status.conditions, READY):
+            told.update(item.metadata.name for item in own if _is_down(item.status.conditions, ESTABLISHED))
+        troubles += found
+    troubles += [found for item in peering if item.metadata.name not in told for found in _of_a_peer(item, lost)]
+    return rows, tuple(_peer_row(item) for item in peering), troubles
 
 
-def _by_name(networks: Iterable[ExternalNetwork]) -> dict[str, ExternalNetwork]:
-    return {item.metadata.name: item for item in sorted(networks, key=lambda each: each.metadata.name)}
+def _is_down(conditions: Iterable[Condition], kind: str) -> bool:
+    """Whether nothing else is wrong than that sessions are not established."""
+    return any((item.type, item.status, item.reason) == (kind, "False", _DOWN) for item in conditions)
+
+
+def _of_a_network(network: ExternalNetwork, own: Iterable[BGPPeer], lost: set[str]) -> Iterator[Trouble]:
+    found = _false(network.status.conditions, READY)
+    down = {item.node for item in network.status.nodes if not item.established}
+    if found is not None and not _follows(found, down, lost):
+        ref = ObjectRef("ExternalNetwork", network.metadata.name, uid=network.metadata.uid)
+        states = _states(own) if found.reason == _DOWN else ""
+        yield Trouble(ref, f"{found.message}{states}", _remedy(found))
+
+
+def _of_a_peer(peer: BGPPeer, lost: set[str]) -> Iterator[Trouble]:
+    found = _false(peer.status.conditions, ESTABLISHED)
+    down = {item.node for item in peer.status.sessions if item.state != UP}
+    if found is not None and not _follows(found, down, lost):
+        ref = ObjectRef("BGPPeer", peer.metadata.name, uid=peer.metadata.uid)
+        network = f" of network {peer.spec.external_network}" if peer.spec.external_network else ""
+        yield Trouble(ref, f"{peer.spec.peer_ip}{network}: {found.message}", _remedy(found))
+
+
+def _follows(found: Condition, down: set[str], lost: set[str]) -> bool:
+    """Whether it follows from what is told elsewhere: an option that is off, or nodes that are lost."""
+    return found.reason in _OFF or (found.reason == _DOWN and bool(down) and down <= lost)
 
 
 def _false(conditions: Iterable[Condition], kind: str) -> Condition | None:
     """The condition of that type where it is False; one that says nothing yet where it is not there at all."""
     found = next((item for item in conditions if item.type == kind), None)
     if found is None:
-        return Condition(kind, "Unknown", reason="Undecided", message="the controller has not looked at it")
+        return Condition(kind, "Unknown", reason=UNDECIDED, message="the controller has not looked at it")
     return found if found.status == "False" else None
 
 
 def _remedy(found: Condition) -> str:
     return _REMEDIES.get(found.reason, "correct its spec: sallyport check names the field")
-
-
-def _of_network(peer: BGPPeer) -> str:
-    return f" of network {peer.spec.external_network}" if peer.spec.external_network else ""
 
 
 def _states(peers: Iterable[BGPPeer]) -> str:

@@ -5,6 +5,9 @@ from datetime import timedelta
 
 from sallyport.model.state import ObjectRef
 
+UNDECIDED = "Undecided"
+"""Reason of what no controller has looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
