@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from tests.netns.world import World, build, inside, run
 
-from sallyport.drivers.facts import gather
+from sallyport.drivers.facts import gather, table_use
 from sallyport.model.plan import NodeFacts
 
 pytestmark = pytest.mark.root
@@ -28,7 +28,7 @@ def world() -> Iterator[World]:
 def facts(*tables: int) -> NodeFacts:
     """Those of the node."""
     with inside("a"):
-        return gather("a", [ip_address("192.0.2.11")], frozenset(), [], "sp-vx", tables, 83)
+        return gather("a", [ip_address("192.0.2.11")], frozenset(), [], "sp-vx", table_use(tables, 83))
 
 
 def add(*lines: str) -> None:

@@ -1,6 +1,7 @@
 """What a node is: its uplinks, its addresses, and the devices that lead to other nodes' pods."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 from itertools import product
 from typing import Any
@@ -41,18 +42,38 @@ _DAEMONS = {
 _MAIN = 254
 
 
+@dataclass(frozen=True, slots=True)
+class TableUse:
+    """Who uses the tables of external networks besides BIRD and us: `devices` of routes that an administrator put
+    there, by table, and a sentence for each table that another program uses, in `foreign`."""
+
+    devices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    foreign: Mapping[int, str] = field(default_factory=dict)
+
+
+def table_use(tables: Collection[int], route_protocol: int) -> TableUse:
+    """Ask the kernel, protocol by protocol: what BIRD has put there, 100,000 routes maybe, is not copied. But the kernel
+    passes over it each time, which takes some tenths of a second. `route_protocol` is the number of our own."""
+    with Routes() as routes:
+        devices = {number: _table_devices(routes, number) for number in sorted(tables)}
+        foreign = {number: sentence for number in sorted(tables) if (sentence := _daemons(routes, number))}
+    return TableUse(
+        devices={number: names for number, names in devices.items() if names},
+        foreign=foreign | _ruled(tables, route_protocol),
+    )
+
+
 def gather(
     node: str,
     own: Iterable[IPAddress],
     held: frozenset[IPAddress],
     remote_pods: Iterable[IPNetwork],
     tunnels: str,
-    tables: Collection[int] = (),
-    route_protocol: int = 0,
+    used: TableUse = TableUse(),
 ) -> NodeFacts:
     """Facts of `node`, whose addresses in the API are `own`. `tunnels` is the name prefix of our devices, `held` what
     our table says is held: to this are added addresses that look as if we had put them on before it was flushed.
-    `tables` are those of external networks, `route_protocol` the number of our own routes and rules."""
+    `used` is what was found out about the tables of external networks."""
     links = [
         item
         for item in query(["ip", "-j", "address", "show"])
@@ -74,8 +95,6 @@ def gather(
             uplinks[family] = _uplink(address, next(i for i in links if i["ifname"] == addresses[address]), held)
     with Routes() as routes:
         connected = _connected(routes, addresses, tunnels)
-        devices = {number: _table_devices(routes, number) for number in sorted(tables)}
-        foreign = {number: sentence for number in sorted(tables) if (sentence := _daemons(routes, number))}
     return NodeFacts(
         node=node,
         uplinks={family: uplinks[family] for family in FAMILIES if family in uplinks},
@@ -84,8 +103,8 @@ def gather(
         reply_devices=_reply_devices(remote_pods),
         connected=connected,
         devices=tuple(sorted(str(item["ifname"]) for item in links)),
-        table_devices={number: names for number, names in devices.items() if names},
-        foreign=foreign | _ruled(tables, route_protocol),
+        table_devices=used.devices,
+        foreign=used.foreign,
     )
 
 

@@ -73,7 +73,8 @@ class Uplink:
 class NodeFacts:
     """What an agent has seen on its own node. `addresses` are all of its interfaces', `held` those it put there.
 
-    `connected` are the directly connected networks of the main table with their devices, `devices` all interfaces.
+    `connected` are the directly connected networks of the main table with their devices, `devices` those
+    interfaces that an administrator's patterns name.
     `table_devices` are those by which routes go that a user has put into the tables of external networks, and
     `foreign` says of such a table what else on the node uses it. `failed` are the exits, by key, whose gateways do
     not answer this node's polls.

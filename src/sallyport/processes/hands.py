@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from sallyport.drivers.announce import announce
 from sallyport.drivers.conntrack import forget
-from sallyport.drivers.facts import gather
+from sallyport.drivers.facts import TableUse, gather, table_use
 from sallyport.drivers.kernel import Kernel
 from sallyport.drivers.monitor import Monitor, TableMonitor
 from sallyport.drivers.routing import Router
@@ -16,6 +17,7 @@ from sallyport.model.kernel import Element, KernelObject, Kind
 from sallyport.model.plan import NodeFacts, RoutingReport
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, IPAddress
+from sallyport.plan.networks import matches
 from sallyport.processes.survey import Survey
 from sallyport.reconcile.diff import Actual
 from sallyport.reconcile.sequence import Step
@@ -25,18 +27,29 @@ FORGETTING = 180
 one for 120 after the last (nf_conntrack_udp_timeout_stream). TCP needs no such time, since its flags tell."""
 
 
+TABLES_RESEEN = 30.0
+"""Seconds after which it is looked anew who else uses the tables of external networks, though nothing was heard."""
+
+
 class KernelHands:
     """One node's kernel and BIRD."""
 
     def __init__(self, settings: Settings, runtime_dir: Path) -> None:
         self._settings = settings
         self._kernel = Kernel(settings, runtime_dir)
+        self._news, self._used_at = True, 0.0
+        self._used, self._used_tables = TableUse(), frozenset[int]()
         self._survey = Survey(Router(self._kernel.bird), time.monotonic)
 
     def watch(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         """Call `wake` whenever the kernel tells of a change of links, addresses, routes or rules, or of something that
         was removed from our table."""
-        Monitor(wake).attach(loop)
+
+        def news() -> None:
+            self._news = True
+            wake()
+
+        Monitor(news).attach(loop)
         TableMonitor(wake, self._settings.table_name).attach(loop)
 
     def read(self) -> Actual:
@@ -55,16 +68,20 @@ class KernelHands:
         remote = [
             network for name, other in sorted(state.nodes.items()) if name != node for network in other.pod_networks
         ]
-        settings = self._settings
-        return gather(
-            node,
-            own.addresses if own else (),
-            held,
-            remote[:1],
-            settings.device_prefix,
-            tables=[item.table for item in state.external.values() if item.table is not None],
-            route_protocol=settings.route_protocol,
+        facts = gather(
+            node, own.addresses if own else (), held, remote[:1], self._settings.device_prefix, self._table_use(state)
         )
+        patterns = state.routing.device_patterns
+        return replace(facts, devices=tuple(name for name in facts.devices if matches(name, patterns)))
+
+    def _table_use(self, state: ClusterState) -> TableUse:
+        """Asked anew when somebody else has changed a route or a rule, and now and then."""
+        tables = frozenset(item.table for item in state.external.values() if item.table is not None)
+        old = time.monotonic() - self._used_at > TABLES_RESEEN
+        if self._news or old or tables != self._used_tables:
+            self._news, self._used_at, self._used_tables = False, time.monotonic(), tables
+            self._used = table_use(tables, self._settings.route_protocol)
+        return self._used
 
     def apply(self, steps: Iterable[Step]) -> list[str]:
         return self._kernel.apply(steps)
