@@ -8,4 +8,4 @@ from sallyport.cli.main import build
 def main() -> None:
     """Entry point of the console scripts."""
     name = "kubectl sallyport" if sys.argv and sys.argv[0].endswith("kubectl-sallyport") else "sallyport"
-    build()(prog_name=name)
+    build(*sys.argv[1:2])(prog_name=name)
