@@ -262,6 +262,7 @@ class GatewayScene(Scene):
     def clear(self) -> None:
         """Take back what a test made and asked for; the ordinary path and the standing gateways are there again."""
         self.delete_all(EGRESSES, POOLS, PODS, EGRESSGATEWAYPOLICIES)
+        self.delete("pod", "-n", HOME, "-l", "!pod-template-hash")  # those that no Deployment has made
         nothing: dict[str, str | None] = dict.fromkeys(_ASKED_FOR)
         for where in (NAMESPACE, HOME, *(pod(number) for number in NODES)):
             self.annotate(where, nothing)
