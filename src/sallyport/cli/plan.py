@@ -12,7 +12,7 @@ import yaml
 
 from sallyport import __version__
 from sallyport.apis.calico.annotations import GATEWAY_LABEL
-from sallyport.apis.calico.deployment import deployment, pools_of
+from sallyport.apis.calico.deployment import deployment, has_spare, pools_of
 from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.types import EgressGateway
 from sallyport.cli.check import Output
@@ -153,7 +153,9 @@ def _cluster_document(made: Replay, calico: CalicoObjects, image: str) -> dict[s
 
 
 def _deployment(gateway: EgressGateway, calico: CalicoObjects, image: str) -> dict[str, Any]:
-    return {"apiVersion": "apps/v1", "kind": "Deployment", **deployment(gateway, calico.pools, image)}
+    spare = has_spare(gateway, calico.gateways, calico.pools)
+    made = deployment(gateway, calico.pools, image, spare=spare)
+    return {"apiVersion": "apps/v1", "kind": "Deployment", **made}
 
 
 def holding(assignment: Assignment) -> str:

@@ -52,8 +52,8 @@ class TableUse:
 
 
 def table_use(tables: Collection[int], route_protocol: int) -> TableUse:
-    """Ask the kernel, protocol by protocol: what BIRD has put there, 100,000 routes maybe, is not copied. But the kernel
-    passes over it each time, which takes some tenths of a second. `route_protocol` is the number of our own."""
+    """Ask the kernel, protocol by protocol: what BIRD has put there, 100,000 routes maybe, is not copied. But the
+    kernel passes over it each time, which takes some tenths of a second. `route_protocol` is the number of our own."""
     with Routes() as routes:
         devices = {number: _table_devices(routes, number) for number in sorted(tables)}
         foreign = {number: sentence for number in sorted(tables) if (sentence := _daemons(routes, number))}

@@ -38,8 +38,8 @@ POD_SYSCTLS: tuple[tuple[str, str], ...] = (
     ("net/ipv4/ping_group_range", "0 2147483647"),
 )
 _FORWARDING = (("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1"))
-# A router whose BGP has ended hands answers on to the next one and tells the host so; the host would go on with that one
-# for minutes after the first is back (RFC 792, RFC 4861 section 8).
+# A router whose BGP has ended hands answers on to the next one and tells the host so; the host would go on with that
+# one for minutes after the first is back (RFC 792, RFC 4861 section 8).
 _NO_REDIRECTS = (
     ("net/ipv4/conf/all/accept_redirects", "0"),
     ("net/ipv4/conf/default/accept_redirects", "0"),

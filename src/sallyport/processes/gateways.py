@@ -8,7 +8,7 @@ import msgspec
 
 from sallyport.apis.calico.annotations import EXITS, NEXT_HOPS
 from sallyport.apis.calico.bgp import BGPPEERS
-from sallyport.apis.calico.deployment import deployment, service_account
+from sallyport.apis.calico.deployment import deployment, has_spare, service_account
 from sallyport.apis.calico.maintenance import notices
 from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.pods import GATEWAY_PODS, record, record_next_hops, recorded
@@ -87,7 +87,8 @@ class Gateways:
 
     def _deployment(self, gateway: EgressGateway, objects: CalicoObjects, there: Owned | None) -> Iterable[Write]:
         key = (gateway.metadata.namespace, gateway.metadata.name)
-        body = deployment(gateway, objects.pools, self._image)
+        spare = has_spare(gateway, objects.gateways, objects.pools)
+        body = deployment(gateway, objects.pools, self._image, spare=spare)
         digest = hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
         if there is not None and self._applied.get(key) == (digest, there.metadata.generation):
             return

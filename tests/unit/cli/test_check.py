@@ -143,8 +143,7 @@ def test_what_does_not_keep_gateways_off_a_node_lets_them_land(template: Object,
         ),
         (
             [pool("10.10.10.0/31"), gateway(replicas=2)],
-            "spec.replicas: the IPv4 pools have no address to spare: a changed gateway waits for ever for its new "
-            "pod's",
+            "spec.replicas: the IPv4 pools have no address to spare: in a rollout a gateway goes before the next comes",
         ),
         (
             [pool("10.10.10.0/31"), gateway(replicas=3)],

@@ -40,8 +40,21 @@ def service_account(gateway: EgressGateway) -> dict[str, Any]:
     return {"metadata": {"name": meta.name, "namespace": meta.namespace, "ownerReferences": [_owner(gateway)]}}
 
 
-def deployment(gateway: EgressGateway, pools: Sequence[IPPool], image: str) -> dict[str, Any]:
-    """The Deployment, as it is applied: the fields that are ours, and no others."""
+def has_spare(gateway: EgressGateway, gateways: Sequence[EgressGateway], pools: Sequence[IPPool]) -> bool:
+    """Whether the pools of a gateway hold more addresses than all gateways that name one of them ask for."""
+    own = {pool.metadata.name: parse_network(pool.spec.cidr) for pool in pools_of(gateway, pools)}
+    wanted = sum(
+        other.spec.replicas
+        for other in gateways
+        if any(pool.metadata.name in own for pool in pools_of(other, pools)) and not other.metadata.deletion_timestamp
+    )
+    sizes = [sum(net.num_addresses for net in own.values() if net.version == version) for version in (4, 6)]
+    return all(size > wanted for size in sizes if size)
+
+
+def deployment(gateway: EgressGateway, pools: Sequence[IPPool], image: str, *, spare: bool = True) -> dict[str, Any]:
+    """The Deployment, as it is applied: the fields that are ours, and no others. `spare`: there is an address for one
+    pod more, so that a new one is ready before an old one goes; else one goes first, lest the rollout stand still."""
     meta, spec = gateway.metadata, gateway.spec
     return {
         "metadata": {
@@ -53,12 +66,24 @@ def deployment(gateway: EgressGateway, pools: Sequence[IPPool], image: str) -> d
         "spec": {
             "replicas": spec.replicas,
             "selector": {"matchLabels": {GATEWAY_LABEL: meta.name}},
+            "strategy": _strategy(spare and not _is_kept_apart(gateway)),
             "template": {
                 "metadata": {"labels": _labels(gateway), "annotations": _annotations(gateway, pools)},
                 "spec": _pod(gateway, image),
             },
         },
     }
+
+
+def _strategy(surge: bool) -> dict[str, Any]:
+    limits = {"maxSurge": 1, "maxUnavailable": 0} if surge else {"maxSurge": 0, "maxUnavailable": 1}
+    return {"type": "RollingUpdate", "rollingUpdate": limits}
+
+
+def _is_kept_apart(gateway: EgressGateway) -> bool:
+    """Whether its pods must not share nodes: where it has a pod on every node that fits, one more finds no place."""
+    apart = gateway.spec.template.spec.affinity.get("podAntiAffinity") or {}
+    return bool(apart.get("requiredDuringSchedulingIgnoredDuringExecution"))
 
 
 def _owner(gateway: EgressGateway) -> dict[str, Any]:

@@ -20,8 +20,6 @@ from sallyport.selectors.calico import Everything, SelectorError, parse
 
 SHOWN = 3
 """Names of nodes that a message has."""
-NO_ROOM = 4
-"""With fewer replicas, a rollout ends no old pod before a new one is ready (maxUnavailable is 25 %, rounded down)."""
 
 
 def unfit(
@@ -110,8 +108,8 @@ def _by_family(gateway: EgressGateway, pools: Sequence[IPPool]) -> dict[Family, 
 
 def _full(gateway: EgressGateway, family: Family, pools: Iterable[IPPool]) -> Iterator[Problem]:
     room = sum(parse_network(pool.spec.cidr).num_addresses for pool in pools)
-    if 0 < gateway.spec.replicas == room < NO_ROOM:
-        message = f"the IPv{family} pools have no address to spare: a changed gateway waits for ever for its new pod's"
+    if 0 < gateway.spec.replicas == room:
+        message = f"the IPv{family} pools have no address to spare: in a rollout a gateway goes before the next comes"
         yield Problem(_ref("EgressGateway", gateway.metadata), "NoSpareAddress", message, "spec.replicas")
 
 
