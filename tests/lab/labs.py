@@ -1,16 +1,25 @@
 """Labs that are there for as long as a block runs."""
 
 import contextlib
+import json
+import os
 from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
 
 import pytest
 from tests.lab.scene import NAMESPACE, NODES, SIDES, Scene, pod_object
 
 from sallyport.drivers.command import DriverError
 from sallyport.drivers.requirements import require
+from sallyport.lab.controlplane.assets import find
 from sallyport.lab.driving import Lab
 from sallyport.lab.record import Kind, Record
 from sallyport.lab.supervisor import take_down
+
+CONTROL_PLANE = "SALLYPORT_TEST_CONTROL_PLANE"
+ACCOUNT = "system:serviceaccount:sallyport-system:sallyport-"
+"""What the users' names of our processes begin with."""
 
 
 def demand_tools() -> None:
@@ -21,14 +30,45 @@ def demand_tools() -> None:
         pytest.skip(f"a lab cannot be run: {error}")
 
 
-@contextlib.contextmanager
-def lab_of(topology: str, name: str, *, kind: Kind = "embedded") -> Iterator[Lab]:
-    """A lab that is gone after the block, whatever happens."""
-    demand_tools()
+def demand_programs() -> None:
+    """Skip the test where the programs of Kubernetes' control plane are not built, and say so."""
     try:
-        yield Lab.up(topology, name, kind=kind)
+        require("openssl")
+        find()
+    except DriverError as error:
+        pytest.skip(str(error))
+
+
+@contextlib.contextmanager
+def lab_of(topology: str, name: str, *, kind: Kind | None = None) -> Iterator[Lab]:
+    """A lab that is gone after the block, whatever happens. Its control plane is that of the variable
+    SALLYPORT_TEST_CONTROL_PLANE, or the embedded one, if not given; a right that our processes lacked then is an error."""
+    chosen: Kind = kind or ("kubernetes" if os.environ.get(CONTROL_PLANE) == "kubernetes" else "embedded")
+    demand_tools()
+    if chosen == "kubernetes":
+        demand_programs()
+    try:
+        lab = Lab.up(topology, name, kind=chosen)
+        yield lab
+        assert kind or not refused(lab), refused(lab)
     finally:
         take_down(Record(name))
+
+
+def requests(lab: Lab) -> list[dict[str, Any]]:
+    """Every request of our processes that a real API server wrote down (audit.k8s.io/v1, Event)."""
+    path = lab.record.log("audit")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [item for line in lines if (item := json.loads(line))["user"]["username"].startswith(ACCOUNT)]
+
+
+def refused(lab: Lab) -> set[tuple[str, str, str]]:
+    """Account, verb and URL of what our processes had no right to."""
+    return {
+        (item["user"]["username"].removeprefix(ACCOUNT), item["verb"], item["requestURI"])
+        for item in requests(lab)
+        if item["responseStatus"]["code"] == HTTPStatus.FORBIDDEN
+    }
 
 
 @contextlib.contextmanager

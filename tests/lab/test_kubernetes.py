@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.lab.labs import demand_tools, lab_of
+from tests.lab.labs import ACCOUNT, lab_of, refused, requests
 
-from sallyport.drivers.command import DriverError
-from sallyport.drivers.requirements import require
 from sallyport.lab import names, namespaces
 from sallyport.lab.controlplane.accounts import manifests
-from sallyport.lab.controlplane.assets import find
 from sallyport.lab.driving import Lab, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.kubernetes, pytest.mark.timeout(300)]
@@ -26,7 +23,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.kubernetes, pytest.
 ROOT = Path(__file__).parents[2]
 RED = "105.8.10.1"
 SERVER = "203.0.113.10"
-ACCOUNT = "system:serviceaccount:sallyport-system:sallyport-"
 PROCESSES = ("controller", "agent")
 
 POD = """
@@ -55,16 +51,6 @@ spec:
 """
 
 
-def demand_programs() -> None:
-    """Skip the test where the control plane's programs are not built, and say so."""
-    demand_tools()
-    try:
-        require("openssl")
-        find()
-    except DriverError as error:
-        pytest.skip(str(error))
-
-
 def run_pod(lab: Lab, namespace: str, name: str, node: str) -> None:
     """A pod that only keeps its addresses; its namespace is there, and soon has the account that Kubernetes makes."""
     until(lambda: bool(lab.kubectl("get", "-n", namespace, "sa", "default", check=False)), "an account", 20)
@@ -76,7 +62,6 @@ def run_pod(lab: Lab, namespace: str, name: str, node: str) -> None:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Lab]:
     """Gateways to red and yellow, an Egress from a pool, and a pod for each of the three."""
-    demand_programs()
     with lab_of("networks", f"k{os.getpid()}", kind="kubernetes") as lab:
         lab.kubectl("apply", "-f", str(ROOT / "examples" / "calico"))
         lab.kubectl("create", "namespace", "prod")
@@ -150,12 +135,6 @@ def granted() -> set[Right]:
     }
 
 
-def asked(lab: Lab) -> list[dict[str, Any]]:
-    """Every request of our processes that the API server wrote down."""
-    lines = lab.record.log("audit").read_text().splitlines()
-    return [item for line in lines if (item := json.loads(line))["user"]["username"].startswith(ACCOUNT)]
-
-
 def wanted(request: Mapping[str, Any]) -> set[Right]:
     """The rights that a request took: for the whole cluster, and for its namespace. Applying what is not there makes
     it, which takes two."""
@@ -167,15 +146,23 @@ def wanted(request: Mapping[str, Any]) -> set[Right]:
 
 
 def tell_everything(lab: Lab) -> None:
-    """Bring about what is rarely written: an event that is told once more, by controller and agent."""
-    pool = ("patch", "egress", "prod", "--type=merge", "-p")
-    for address in ("10.10.0.13", "10.10.0.12", "10.10.0.13"):
-        spec = {"spec": {"externalIPPool": "", "egressIP": address}}
-        lab.kubectl(*pool, json.dumps(spec))
-        until(lambda: source(lab, "prod/app", SERVER) == address, f"the egress IP {address}", 20)  # noqa: B023
-    for pool_name in ("nowhere", "pool", "nowhere", "pool"):
-        lab.kubectl(*pool, json.dumps({"spec": {"externalIPPool": pool_name, "egressIP": ""}}))
-        until(lambda: bool(lab.objects("egress")[0]["spec"].get("egressIP")) == (pool_name == "pool"), "a plan", 20)  # noqa: B023
+    """Bring about what is rarely written: an event that is told once more, by an agent and by the controller."""
+
+    def change(pool: str, address: str | None) -> None:
+        body = json.dumps({"spec": {"externalIPPool": pool, "egressIP": address}})
+        lab.kubectl("patch", "egress", "prod", "--type=merge", "-p", body)
+
+    def leaves_by(address: str) -> None:
+        until(lambda: source(lab, "prod/app", SERVER) == address, f"the egress IP {address}", 20)
+
+    for address in ("10.10.0.13", "10.10.0.12", "10.10.0.13", "10.10.0.11"):
+        change("pool", address)
+        leaves_by(address)
+    for _ in range(2):
+        change("nowhere", None)
+        leaves_by("")
+        change("pool", None)
+        leaves_by("10.10.0.11")
 
 
 def test_each_right_of_the_manifests_is_used_and_none_is_missing(cluster: Lab) -> None:
@@ -184,16 +171,11 @@ def test_each_right_of_the_manifests_is_used_and_none_is_missing(cluster: Lab) -
 
     def all_used() -> bool:
         found.clear()
-        for request in asked(cluster):
+        for request in requests(cluster):
             found.update(wanted(request))
         return granted() - ASKED_BY_ADMISSION <= found
 
-    refused = {
-        (item["user"]["username"], item["verb"], item["requestURI"])
-        for item in asked(cluster)
-        if item["responseStatus"]["code"] == 403
-    }
-    assert refused == set()
+    assert refused(cluster) == set()
     try:
         until(all_used, "each right is used", 15)
     except AssertionError:
@@ -202,7 +184,7 @@ def test_each_right_of_the_manifests_is_used_and_none_is_missing(cluster: Lab) -
 
 
 def test_what_is_compared_would_miss_no_right_that_is_too_many(cluster: Lab) -> None:
-    found = {right for request in asked(cluster) for right in wanted(request)}
+    found = {right for request in requests(cluster) for right in wanted(request)}
     assert {item[0] for item in found} == set(PROCESSES)
     assert ("agent", "/secrets", "list", "") not in granted()
     assert ("agent", "/secrets", "delete", "sallyport-system") not in found
@@ -272,7 +254,6 @@ def test_a_node_without_power_gets_no_pods_and_its_gateway_comes_back_with_it(cl
 
 
 def test_a_lab_whose_supervisor_was_killed_goes_without_a_trace() -> None:
-    demand_programs()
     name = f"k{os.getpid()}b"
     with lab_of("ipv6", name, kind="kubernetes") as lab:
         children = {child.name: child for child in lab.record.noted()}

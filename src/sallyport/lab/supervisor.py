@@ -24,7 +24,7 @@ from sallyport.lab import names, namespaces, wiring
 from sallyport.lab.children import Kept
 from sallyport.lab.controlplane.embedded import Embedded
 from sallyport.lab.controlplane.kubernetes import Kubernetes
-from sallyport.lab.controlplane.plane import Plane
+from sallyport.lab.controlplane.plane import PROGRAMS, Plane
 from sallyport.lab.kubelet import Kubelet
 from sallyport.lab.podnet import PodNetwork
 from sallyport.lab.record import Child, Kind, Record, end, started
@@ -246,8 +246,10 @@ class Supervisor:
     async def stop(self) -> None:
         """End what runs, agents first; namespaces are removed by `lab down`."""
         await asyncio.gather(*(kept.stop() for kept in self._agents.values()))
+        # Kubernetes' programs would first wait for those who watch; nothing of theirs is kept, so they are not asked.
+        unasked = PROGRAMS if self._plane.whole else ()
         for kept in reversed(self._others):
-            await kept.stop()
+            await kept.stop(kill=kept.name in unasked)
         await self._routers.close()
 
 

@@ -13,6 +13,9 @@ API_PORT = 6443
 SERVER = "apiserver"
 """The process of the API server, of either kind, as `lab status` and the log files name it."""
 
+PROGRAMS = ("etcd", SERVER, "kube-controller-manager", "kube-scheduler", "doorway")
+"""All processes of Kubernetes' control plane."""
+
 
 class Keep(Protocol):
     """Starts a process that runs as long as the lab does, and is started again when it ends."""
@@ -55,6 +58,4 @@ class Plane(Protocol):
 
 def processes(kind: Kind) -> tuple[str, ...]:
     """Names of the processes on the machine `control`, our controller included."""
-    if kind == "embedded":
-        return (SERVER, "controller")
-    return ("etcd", SERVER, "kube-controller-manager", "kube-scheduler", "doorway", "controller")
+    return (SERVER, "controller") if kind == "embedded" else (*PROGRAMS, "controller")
