@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from sallyport.model.state import ClusterState, Exit, Hops, PodKey
+from sallyport.model.state import ClusterState, Exit, Hops, PodKey, Policy
 
 MOST_WATCHERS = 256
 """Nodes that watch one gateway's node by BFD; clients on further ones learn of its loss by their polls."""
@@ -18,23 +18,32 @@ def choose_hops(state: ClusterState) -> dict[PodKey, dict[str, tuple[str, ...]]]
     """
     found: dict[PodKey, dict[str, tuple[str, ...]]] = {}
     loads: dict[tuple[str, ...], Counter[str]] = {}
-    missing: list[tuple[PodKey, str, Hops]] = []
+    missing: list[tuple[PodKey, tuple[str, ...], Hops]] = []
     for policy in state.policies:
-        for destination in policy.destinations:
-            hops = destination.hops
-            if hops is None or not hops.limit:
-                continue
+        for texts, hops in _rules(policy):
             load = loads.setdefault(hops.exits, Counter())
             for pod in policy.clients:
-                text = str(destination.network)
-                recorded = state.chosen.get(pod, {}).get(text, ())
-                kept = tuple(key for key in recorded if key in hops.exits)
-                found.setdefault(pod, {})[text] = kept
+                recorded = state.chosen.get(pod, {})
+                known = next((recorded[text] for text in texts if text in recorded), ())
+                kept = tuple(key for key in known if key in hops.exits)
+                found.setdefault(pod, {}).update(dict.fromkeys(texts, kept))
                 load.update(_gateways(kept, state.exits))
-                missing.append((pod, text, hops))
-    for pod, text, hops in sorted(missing, key=lambda item: item[:2]):
-        found[pod][text] = _filled(found[pod][text], hops, loads[hops.exits], state.exits)
+                missing.append((pod, texts, hops))
+    for pod, texts, hops in sorted(missing, key=lambda item: item[:2]):
+        filled = _filled(found[pod][texts[0]], hops, loads[hops.exits], state.exits)
+        found[pod].update(dict.fromkeys(texts, filled))
     return found
+
+
+def _rules(policy: Policy) -> list[tuple[tuple[str, ...], Hops]]:
+    """Destinations that have a choice together, where there is a limit. The defaults of both families are one rule:
+    a client of one gateway is not to have another one for IPv6."""
+    found: dict[tuple[str, Hops], list[str]] = {}
+    for item in policy.destinations:
+        if item.hops is not None and item.hops.limit:
+            text = str(item.network)
+            found.setdefault((text if item.network.prefixlen else "", item.hops), []).append(text)
+    return [(tuple(texts), hops) for (_, hops), texts in found.items()]
 
 
 def _gateways(keys: tuple[str, ...], exits: Mapping[str, Exit]) -> list[str]:

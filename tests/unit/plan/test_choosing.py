@@ -110,6 +110,19 @@ def test_each_destination_has_a_choice_of_its_own() -> None:
     assert choose_hops(state)["prod", "c"] == {"10.0.0.0/8": ("gw/x/v4",), "11.0.0.0/8": ("gw/y/v4",)}
 
 
+def test_the_defaults_of_both_families_have_one_choice() -> None:
+    """A client that may use one gateway uses the same one for IPv4 and IPv6, and counts once for how many it has."""
+    hops = Hops(tuple(item.key for name in "xyz" for item in both_families(name)), limit=1)
+    clients = [a_client(f"c{number}", f"10.244.1.{number}") for number in (1, 2, 3)]
+    policy = a_policy("p", {EVERYWHERE: hops, "::/0": hops}, "c1", "c2", "c3")
+    gateways = [item for name in "xyz" for item in both_families(name)]
+    state = a_cluster(gateways, [policy], clients)
+    found = choose_hops(state)
+    assert all(choice[EVERYWHERE] == choice["::/0"] for choice in found.values())
+    assert len({choice[EVERYWHERE] for choice in found.values()}) == 3
+    assert choose_hops(replace(state, chosen=found)) == found
+
+
 def test_the_order_of_clients_makes_no_difference() -> None:
     state = limited(5, *THREE, limit=2)
     (policy,) = state.policies
