@@ -59,7 +59,8 @@ def _leading_out(key: str, here: Here) -> list[KernelObject]:
         made.append(Fib(table, served))
     wires = {device for name in served for device in wires_of(name, tables[name], here)}
     made += [Element("wires", f"{mark} . {device}") for device in sorted(wires)]
-    made += [Announced(name, f"{here.held[key]}/{32 if family == 4 else 128}") for name in served]
+    if not _kept(here.held[key], here):
+        made += [Announced(name, f"{here.held[key]}/{32 if family == 4 else 128}") for name in served]
     return made
 
 

@@ -292,6 +292,8 @@ def test_addresses_of_pools_that_are_not_exported_are_told_to_nobody() -> None:
     main = a_peering("tor", "", "10.0.0.254")
     routing = Routing(enabled=True, unexported=(ip_network("10.10.10.0/24"),))
     assert announced(planned(replace(cluster(gateway(), peerings=(main,)), routing=routing))) == set()
+    assert announced(planned(replace(cluster(gateway("red")), routing=routing))) == set()
+    assert announced(planned(cluster(gateway("red")))) != set()
 
 
 def test_exits_that_are_bound_to_no_node_are_told_to_no_peer() -> None:
