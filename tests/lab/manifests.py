@@ -110,19 +110,17 @@ def client(
     name: str,
     number: int,
     annotations: Mapping[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
+    command: Sequence[str] = (),
 ) -> Object:
-    """A pod of node-NUMBER that does nothing of itself."""
+    """A pod of node-NUMBER, which runs the command, or nothing."""
+    container: Object = {"name": "main", "image": "none"}
+    if command:
+        container["command"] = list(command)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": space,
-            "annotations": dict(annotations or {}),
-            "labels": dict(labels or {}),
-        },
-        "spec": {"nodeName": f"node-{number}", "containers": [{"name": "main", "image": "none"}]},
+        "metadata": {"name": name, "namespace": space, "annotations": dict(annotations or {})},
+        "spec": {"nodeName": f"node-{number}", "containers": [container]},
     }
 
 

@@ -6,10 +6,11 @@ A client sends all the time while it happens, in both families.
 
 import os
 import signal
+import sys
 from functools import partial
 
 import pytest
-from tests.lab.manifests import STANDING, network, peer
+from tests.lab.manifests import STANDING, client, network, peer
 from tests.lab.scene import becomes
 from tests.lab.wires import AS, BOTH, PEER, SHARED, TABLES, Networks, after, standing_gateway
 
@@ -112,6 +113,23 @@ def test_a_bird_that_is_killed_is_started_again_and_lets_nothing_out_elsewhere(n
         until(lambda: not sessions(net, "node-2"), "it has ended")
         until(lambda: up(net, "node-2") == 6, "sessions are back", 20)
     becomes(lambda: kernel(net, "node-2"), before)
+
+
+def test_what_a_client_sends_from_its_first_moment_goes_by_its_gateway_or_nowhere(net: Networks) -> None:
+    """Pods that send as soon as they are started, on the gateways' node and on another: nothing of it is seen but on
+    red, from red's gateway."""
+    command = [sys.executable, "-m", "sallyport.lab.ask", "udp", "--timeout", "0.05", "--interval", "0.01"]
+    pods = [
+        client("red", f"early-{number}-{family}", number, command=[*command, "--count", "200", side.server])
+        for number in (1, 2)
+        for family, side in BOTH.items()
+    ]
+    with net.on_wires(red=net.served_by("red")):
+        net.apply(*pods)
+        for pod in pods:
+            log = net.lab.record.log(f"pod-red-{pod['metadata']['name']}")
+            until(lambda log=log: log.exists() and '"source"' in log.read_text(), "it is answered", 15)  # type: ignore[misc]
+    net.lab.kubectl("delete", "pods", "-n", "red", *(pod["metadata"]["name"] for pod in pods), "--grace-period=1")
 
 
 def test_a_network_is_moved_to_another_table_without_a_packet_lost(net: Networks) -> None:

@@ -7,9 +7,9 @@ Every test goes on while a client of red asks all the time: what concerns one pe
 from collections.abc import Iterator
 
 import pytest
-from tests.lab.manifests import password, peer, route_filter
+from tests.lab.manifests import STANDING, password, peer, pool, route_filter
 from tests.lab.scene import becomes
-from tests.lab.wires import AS, BOTH, LINK, SHARED, TABLES, Networks, standing_peer
+from tests.lab.wires import AS, BOTH, LINK, POOLS, SHARED, TABLES, Networks, standing_peer
 
 from sallyport.lab.driving import until
 from sallyport.lab.router import Session, sessions
@@ -110,6 +110,22 @@ def test_filters_decide_what_is_learned_and_what_is_told(net: Networks) -> None:
         net.apply(standing_peer("red", 4))
         until(lambda: office in net.routes("node-2", 4, TABLES["red"]), "the prefix is back")
         until(lambda: bool(net.hops("red-router", 4, "main", learned["either"])), "the address is told")
+
+
+def test_addresses_of_a_pool_that_is_not_to_be_exported_are_told_to_no_router(net: Networks) -> None:
+    """disableBGPExport takes a gateway's address from the routers of its networks, and giving it up brings it back."""
+    addresses = {name: net.address(name, 4) for name in ("red", "either", "open")}
+
+    def known() -> set[tuple[str, str]]:
+        pairs = [(router, name) for router in ("red-router", "yellow-router", "router") for name in addresses]
+        return {(router, name) for router, name in pairs if net.hops(router, 4, "main", addresses[name])}
+
+    before = known()
+    assert {name for _, name in before} == set(addresses)
+    net.apply(*(pool(f"{name}-4", POOLS[f"{name}-4"], STANDING, disableBGPExport=True) for name in ("either", "open")))
+    becomes(known, {("red-router", "red")})
+    net.apply(*(pool(f"{name}-4", POOLS[f"{name}-4"], STANDING) for name in ("either", "open")))
+    becomes(known, before)
 
 
 def test_strict_reverse_path_filtering_on_the_links_stops_no_answer(net: Networks) -> None:

@@ -65,6 +65,9 @@ LINK = {"red": ("eth1", "172.31.11.", "fd31:11::"), "yellow": ("eth2", "172.31.1
 """On node-2 and node-3: the device on a network's link, and what addresses begin with there."""
 PLACE = {"red": "node-2", "yellow": "node-2", "either": "node-3", "hosted": "node-3", "open": "node-3"}
 """The nodes of the standing gateways: those of red and yellow share one."""
+POOLS = {f"{name}-4": f"10.20.{index}.0/29" for index, name in enumerate(PLACE)}
+POOLS |= {f"{name}-6": f"fd10:20:0:{index}::/125" for index, name in enumerate(PLACE)}
+"""The networks of the gateways' pools, by the pools' names."""
 CLIENTS = ("red", "yellow", "either", "hosted", "open", "lost", "plain")
 """Namespaces with a pod `app` on node-1, which uses the gateway of that name; `lost` selects gateways that are nowhere,
 and `plain` selects none."""
@@ -83,10 +86,9 @@ def cluster() -> list[Object]:
     for name, table in TABLES.items():
         made.append(network(name, table, STANDING))
         made += [standing_peer(name, family) for family in (4, 6)]
-    for index, name in enumerate(PLACE):
+    for name in PLACE:
         more = {"natOutgoing": name == "hosted"}
-        made.append(pool(f"{name}-4", f"10.20.{index}.0/29", STANDING, **more))
-        made.append(pool(f"{name}-6", f"fd10:20:0:{index}::/125", STANDING, **more))
+        made += [pool(item, POOLS[item], STANDING, **more) for item in (f"{name}-4", f"{name}-6")]
         made.append(standing_gateway(name))
     for name in CLIENTS:
         made.append(namespace(name, asking_for(name) if name != "plain" else {}))
