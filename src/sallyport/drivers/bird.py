@@ -26,6 +26,8 @@ _NO_ROUTER_ID = "192.0.0.8"
 """BIRD wants an IPv4 router id even where nobody is told one: a dummy (RFC 7600)."""
 _ROUTES = "12"
 """The protocol number of BIRD's routes (RTPROT_BIRD in linux/rtnetlink.h)."""
+_ESRCH = "No such process"
+"""What ip says of a route that is not there."""
 _PATIENCE = 5
 """Seconds within which a BIRD that was started answers, and one that was told to end does not any more."""
 
@@ -249,8 +251,13 @@ def _flush(tables: Collection[int]) -> list[str]:
     failures = []
     for table in sorted(tables):
         for family in FAMILIES:
-            done = run(["ip", f"-{family}", "route", "flush", "table", str(table), "proto", _ROUTES])
-            if done.returncode != 0 and not any(word in done.stderr for word in GONE):
+            argv = ["ip", f"-{family}", "route", "flush", "table", str(table), "proto", _ROUTES]
+            done = run(argv)
+            # BIRD is taking out those that it still had, and a route that is gone already is the end of ip's work.
+            deadline = time.monotonic() + _PATIENCE
+            while _ESRCH in done.stderr and time.monotonic() < deadline:
+                done = run(argv)
+            if done.returncode != 0 and (_ESRCH in done.stderr or not any(word in done.stderr for word in GONE)):
                 failures.append(f"ip route flush table {table}: {done.stderr.strip()}")
     return failures
 
