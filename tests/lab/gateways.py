@@ -233,7 +233,7 @@ class GatewayScene(Scene):
         `before`."""
         with self.only(*ways, *before):
             becomes(lambda: sorted(self.trace(pod, side.server)), sorted(ways.items()), seconds)
-            becomes(lambda: {self.asked(pod, side).source for _ in range(24)}, set(ways), 3.0)
+            becomes(lambda: {self.asked(pod, side, timeout=0.5).source for _ in range(24)}, set(ways), 3.0)
         return self.shares(pod, side, ways)
 
     @contextlib.contextmanager
@@ -263,6 +263,10 @@ class GatewayScene(Scene):
         """Take back what a test made and asked for; the ordinary path and the standing gateways are there again."""
         self.delete_all(EGRESSES, POOLS, PODS, EGRESSGATEWAYPOLICIES)
         self.delete("pod", "-n", HOME, "-l", "!pod-template-hash")  # those that no Deployment has made
+        # A connection that was cut off repeats its FIN for minutes. Once conntrack has forgotten it, no NAT touches that,
+        # and it leaves with the pod's own address, in the middle of another test.
+        for number in NODES:
+            self.lab.execute(pod(number), "ss", "-K", "-t", "-a")
         nothing: dict[str, str | None] = dict.fromkeys(_ASKED_FOR)
         for where in (NAMESPACE, HOME, *(pod(number) for number in NODES)):
             self.annotate(where, nothing)
