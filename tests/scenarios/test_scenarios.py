@@ -6,7 +6,7 @@ become of packets; `expected.yaml` with all decisions, ways and kernel objects, 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,7 +21,7 @@ from sallyport.model.document import cluster_document, node_document
 from sallyport.model.plan import ClusterPlan
 from sallyport.model.settings import Settings
 from sallyport.model.state import IPAddress, PodKey
-from sallyport.trace import Packet, Trace, Verdict, underlay, walk
+from sallyport.trace import Packet, Trace, Verdict, underlay, walks
 
 HERE = Path(__file__).parent
 SCENARIOS = sorted(path.parent.name for path in HERE.glob("*/packets.txt"))
@@ -30,8 +30,9 @@ PACKET = re.compile(r"(?P<pod>\S+) to (?P<destination>\S+): (?P<outcome>.+)")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A line of `packets.txt`: `outcome` is `SOURCE at NODE` for a governed packet that leaves, `ungoverned at NODE`
-    for one that leaves otherwise, `dropped`, or `delivered`."""
+    """A line of `packets.txt`: `outcome` is `SOURCE at NODE` for a governed packet that leaves, `SOURCE at NODE in
+    NETWORK` for one that leaves to an external network, `ungoverned at NODE` for one that leaves otherwise, `dropped`,
+    or `delivered`. Where gateways share what goes there, it is what each makes of it, in order, joined by "or"."""
 
     pod: PodKey
     destination: IPAddress
@@ -57,19 +58,25 @@ def replayed(name: str) -> Replay:
     return replay(snapshot, Settings())
 
 
-def sent(made: Replay, packet: Wanted) -> Trace:
-    """The way of a packet through the kernels of those nodes that live."""
+def sent(made: Replay, packet: Wanted) -> tuple[Trace, ...]:
+    """The ways of a packet through the kernels of those nodes that live."""
     client = made.state.clients[packet.pod]
     source = next(item for item in client.addresses if item.version == packet.destination.version)
     kernels = {node: made.plan(node).objects for node in made.facts if made.state.nodes[node].alive}
     ground = underlay(made.state, made.facts.values(), made.reports)
-    return walk(Packet(source, client.node, packet.destination), kernels, ground, made.settings)
+    return walks(Packet(source, client.node, packet.destination), kernels, ground, made.settings)
 
 
-def outcome(trace: Trace) -> str:
+def outcome(traces: Iterable[Trace]) -> str:
+    """That of each way, once."""
+    return " or ".join(sorted(set(map(_outcome, traces))))
+
+
+def _outcome(trace: Trace) -> str:
     if trace.verdict is not Verdict.LEFT:
         return trace.verdict.value
-    return f"{trace.source if trace.governed else 'ungoverned'} at {trace.node}"
+    told = f"{trace.source if trace.governed else 'ungoverned'} at {trace.node}"
+    return f"{told} in {trace.network}" if trace.network else told
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -96,14 +103,14 @@ def printed(made: Replay, packets: list[Wanted]) -> str:
     for node in nodes:
         for table in node.get("tables", ()):
             del table["digest"]
-    ways = {f"{'/'.join(p.pod)} to {p.destination}": _way(sent(made, p)) for p in packets}
+    ways = {f"{'/'.join(p.pod)} to {p.destination}": "\n".join(map(_way, sent(made, p))) for p in packets}
     document: dict[str, Any] = {"cluster": cluster, "packets": ways, "nodes": nodes}
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
 
 
 def _way(trace: Trace) -> str:
     hops = [f"{hop.node}: {hop.decided} -> {hop.effect}" for hop in trace.hops]
-    return "\n".join([*hops, outcome(trace)])
+    return "\n".join([*hops, _outcome(trace)])
 
 
 class _Dumper(yaml.SafeDumper):
