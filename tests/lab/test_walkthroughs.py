@@ -27,6 +27,8 @@ _UP = re.compile(r"\bsallyport lab up ([\w-]+)")
 _TIME = r"\d+(?:\.\d+)? ?(?:ms|s|m|h)(?:\d+s)?"
 _VARIES = re.compile(rf"(…|\b{_TIME}\b)")
 _END = "-- end of"
+LONGEST = 240
+"""Seconds for a whole page: twenty will do on a machine that has nothing else to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def typed(steps: list[Step], lab: str) -> list[str]:
             stdout=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=120,
+            timeout=LONGEST,
         )
     finally:
         take_down(Record(lab))
@@ -98,6 +100,7 @@ def named_for(text: str) -> str:
 
 @pytest.mark.lab
 @pytest.mark.root
+@pytest.mark.timeout(LONGEST + 60)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_every_command_of_a_walk_through_prints_what_it_says(document: Path) -> None:
     demand_tools()

@@ -5,6 +5,8 @@ and pods send requests to a server beyond a router. What is printed as "server s
 printed as "came from" is the node whose MAC address was on the captured frame in front of the router.
 """
 
+from functools import partial
+
 from rich.console import Console
 from tools.demo.stage import Stage, Tally
 
@@ -150,9 +152,13 @@ class Egresses(Stage):
         """Egresses are deleted."""
         self.title("Without Egresses the ordinary path is back")
         self.kubectl("delete", "egress", "--all")
-        until(lambda: self.lab.ask("prod/web-1", "http", SERVER).source == "10.10.0.101", "node-1's address", 10)
-        pods = {pod: node for pod, node in PODS.items() if node != "node-4"}
-        self.requests_from({pod: (f"10.10.0.10{node[-1]}", node) for pod, node in pods.items()})
+        pods = {pod: (f"10.10.0.10{node[-1]}", node) for pod, node in PODS.items() if node != "node-4"}
+        for pod, (address, node) in pods.items():
+            until(partial(self._is_seen, pod, address), f"{pod} seen from {node}'s address", 10)
+        self.requests_from(pods)
+
+    def _is_seen(self, pod: str, source: str) -> bool:
+        return self.lab.ask(pod, "http", SERVER, timeout=0.5).source == source
 
 
 def show(lab: Lab, console: Console, tally: Tally) -> None:

@@ -7,8 +7,12 @@ port of every request; "network" is the router in front of which the request's f
 
 import ipaddress
 import json
+import signal
+import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from rich.console import Console
@@ -32,11 +36,18 @@ POOLS = {"red": ipaddress.ip_network("10.10.10.0/30"), "yellow": ipaddress.ip_ne
 RED, YELLOW, BLUE = "red/app", "yellow/app", "blue/app"
 NODE = "node-1"
 """Where all three pods run."""
-MOST_LOST = 5
+PATIENCE = 2.0
+"""Seconds that an answer is waited for."""
+BEGIN = 20
+"""Requests of the red pod after which something happens."""
+LOSSES = 20
+"""Requests that are dropped until the router is back."""
+AFTER = 40
+"""Requests that are made when all is well again."""
+MOST = 1000
+"""Requests of the red pod in a scene, whatever has not come about by then."""
+MOST_LOST = 10
 """Requests that may be lost while a gateway is replaced: those that are under way when the old one ends at once."""
-
-Events = Mapping[int, Callable[[], None]]
-"""What is done when so many requests of the red pod have been made."""
 
 
 class Networks(Stage):
@@ -65,9 +76,11 @@ class Networks(Stage):
             f"red/app and yellow/app, both on {NODE}, ask {SERVER} at the same time; so does blue/app after them"
         )
         marks = self._marks()
-        asked = self._together({RED: 20, YELLOW: 20})
+        with ThreadPoolExecutor() as both:
+            futures = {pod: both.submit(self.lab.asking, pod, "http", SERVER, count=20) for pod in (RED, YELLOW)}
+        asked = {pod: future.result() for pod, future in futures.items()}
         asked[BLUE] = self.lab.asking(BLUE, "http", SERVER, timeout=0.5, count=2)
-        self.tally.requests += len(asked[BLUE])
+        self.tally.requests += sum(map(len, asked.values()))
         notes, frames = self._since(marks)
         gateways = self._gateways()
         rows = []
@@ -98,17 +111,14 @@ class Networks(Stage):
         """A network is away: its clients are dropped, and no other network gets their packets."""
         self.title("BGP ends on red's router, while both pods send 20 requests a second; later it is back")
         marks = self._marks()
-        events = {20: self._stop, 55: self._show_outage, 60: self._start}
-        asked = self._together({RED: 140, YELLOW: 240}, events)
+        asked = self._flow(self._break_and_mend, _is_back, 0.2)
         notes, frames = self._since(marks)
         red, yellow = asked[RED], asked[YELLOW]
         by_red, by_yellow = _counted(red, notes), _counted(yellow, notes)
-        back = bool(red[-1].source)
-        lost = by_red["nobody"]
         self.table(
             ("pod", "sent", "answered by red-server", "by yellow-server", "dropped", "expected"),
             (
-                self._row(RED, by_red, set(by_red) <= {"red-server", "nobody"} and lost > 0 and back),
+                self._row(RED, by_red, set(by_red) <= {"red-server", "nobody"} and bool(red[-1].source)),
                 self._row(YELLOW, by_yellow, set(by_yellow) == {"yellow-server"}),
             ),
         )
@@ -118,7 +128,7 @@ class Networks(Stage):
         """A rolling restart of a gateway, with another address, while its client goes on."""
         self.title("Red's gateway is replaced by a new one, with an address of its own, while both pods send requests")
         marks = self._marks()
-        asked = self._together({RED: 140, YELLOW: 140}, {20: self._restart})
+        asked = self._flow(self._restart, _has_moved, 0.5)
         notes, frames = self._since(marks)
         by_red, by_yellow = _counted(asked[RED], notes), _counted(asked[YELLOW], notes)
         right = set(by_red) <= {"red-server", "nobody"} and by_red["nobody"] <= MOST_LOST
@@ -129,7 +139,7 @@ class Networks(Stage):
                 self._row(YELLOW, by_yellow, set(by_yellow) == {"yellow-server"}),
             ),
         )
-        sources = list(dict.fromkeys(item.source for item in asked[RED] if item.source))
+        sources = _sources(asked[RED])
         moved = self.verdict(len(sources) == 2, f"red/app was seen from {_named(sources)}")
         self.say(f"   red/app was seen from {', then from '.join(sources)}: {moved}")
         self._leaks(frames)
@@ -152,34 +162,42 @@ class Networks(Stage):
             f"   of these, on another network than their gateway's: {strays}, {self.verdict(not strays, 'a leak')}"
         )
 
-    def _stop(self) -> None:
-        self.sallyport("lab", "stop", ROUTERS["red"])
+    def _break_and_mend(self, asked: list[Asked]) -> None:
+        if len(asked) == BEGIN:
+            self.sallyport("lab", "stop", ROUTERS["red"])
+        elif not asked[-1].source and _dropped(asked) == LOSSES:
+            self.kubectl("get", "externalnetwork")
+            self.kubectl("get", "egressgateway")
+            self.sallyport("lab", "start", ROUTERS["red"])
 
-    def _start(self) -> None:
-        self.sallyport("lab", "start", ROUTERS["red"])
+    def _restart(self, asked: list[Asked]) -> None:
+        if len(asked) == BEGIN:
+            self.kubectl("rollout", "restart", "deployment/egress-gateway")
 
-    def _show_outage(self) -> None:
-        self.kubectl("get", "externalnetwork")
-        self.kubectl("get", "egressgateway")
-
-    def _restart(self) -> None:
-        self.kubectl("rollout", "restart", "deployment/egress-gateway")
-
-    def _together(self, counts: Mapping[str, int], events: Events | None = None) -> dict[str, list[Asked]]:
-        """So many requests of each pod, all pods at once. The first pod's are followed for the events."""
-        with ExitStack() as stack:
-            children = {
-                pod: stack.enter_context(self.lab.asker(pod, "http", SERVER, timeout=0.2, count=count, interval=0.05))
-                for pod, count in counts.items()
-            }
-            asked: dict[str, list[Asked]] = {pod: [] for pod in counts}
-            for pod, child in children.items():
-                for answer in answers(child):
-                    asked[pod].append(answer)
-                    if pod == RED and events and (act := events.get(len(asked[pod]))):
-                        act()
+    def _flow(
+        self, act: Callable[[list[Asked]], None], enough: Callable[[list[Asked]], bool], patience: float
+    ) -> dict[str, list[Asked]]:
+        """Requests of the red and the yellow pod at the same time, 20 a second, until the red pod's are `enough`; `act`
+        sees each of these. It waits for an answer for less long than the other: some of its requests are dropped."""
+        asked: dict[str, list[Asked]] = {RED: [], YELLOW: []}
+        with self._asker(RED, patience) as red, self._asker(YELLOW, PATIENCE) as yellow:
+            beside = threading.Thread(target=lambda: asked[YELLOW].extend(answers(yellow)))
+            beside.start()
+            try:
+                for answer in answers(red):
+                    asked[RED].append(answer)
+                    act(asked[RED])
+                    if enough(asked[RED]) or len(asked[RED]) == MOST:
+                        break
+            finally:
+                for child in (red, yellow):
+                    child.send_signal(signal.SIGINT)
+                beside.join()
         self.tally.requests += sum(map(len, asked.values()))
         return asked
+
+    def _asker(self, pod: str, patience: float) -> "subprocess.Popen[str]":
+        return self.lab.asker(pod, "http", SERVER, timeout=patience, count=0, interval=0.05)
 
     def _marks(self) -> tuple[dict[str, int], dict[str, int]]:
         """How many notes and frames there are by now."""
@@ -227,6 +245,23 @@ class Networks(Stage):
 
 def _counted(requests: Iterable[Asked], notes: Mapping[tuple[str, int], str]) -> Counter[str]:
     return Counter(notes.get((item.source, item.port), "nobody") for item in requests)
+
+
+def _dropped(requests: Iterable[Asked]) -> int:
+    return sum(not item.source for item in requests)
+
+
+def _is_back(requests: list[Asked]) -> bool:
+    return _dropped(requests) >= LOSSES and not _dropped(requests[-AFTER:])
+
+
+def _has_moved(requests: list[Asked]) -> bool:
+    return len(_sources(requests[:-AFTER])) > 1
+
+
+def _sources(requests: Iterable[Asked]) -> list[str]:
+    """Each source that was seen, once, in the order of the first sight."""
+    return list(dict.fromkeys(item.source for item in requests if item.source))
 
 
 def _named(things: Iterable[str]) -> str:
