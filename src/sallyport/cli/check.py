@@ -99,8 +99,8 @@ def check(
 
     Each remark reads FILE:LINE: FIELD: REASON. A refusal is what the API would refuse too; a warning is about what
     it would store, but what would not work as it reads. Nothing is contacted: no cluster and no rights are needed.
-    Files that hold Nodes (and Pods and Namespaces) are planned as well, and it is told which nodes gateways may land on
-    that have no peer of their networks. What objects name is looked for in the files only.
+    Files that hold Nodes (and Pods and Namespaces) are planned as well, and it is told which gateways find no
+    node with a peer of their networks. What objects name is looked for in the files only.
 
     Exit status: 0 nothing refused, 1 something refused, 2 a file cannot be read.
     """

@@ -14,7 +14,9 @@ from sallyport import __version__
 from sallyport.apis.calico.annotations import GATEWAY_LABEL
 from sallyport.apis.calico.deployment import deployment, has_spare, pools_of
 from sallyport.apis.calico.objects import CalicoObjects
+from sallyport.apis.calico.placement import near_networks
 from sallyport.apis.calico.types import EgressGateway
+from sallyport.apis.core import Node
 from sallyport.cli.check import Output
 from sallyport.cli.columns import aligned
 from sallyport.cli.replay import Replay, replay
@@ -85,7 +87,7 @@ def plan(
         summary = (*_cluster(made), *_gateways(calico), *_problems(made, calico))
         typer.echo("\n".join((*summary, *(line for item in plans for line in _node(item)))))
         return
-    documents = [] if node else [_cluster_document(made, calico, image)]
+    documents = [] if node else [_cluster_document(made, calico, snapshot.objects.nodes, image)]
     documents += [node_document(item) for item in plans]
     if output is Output.JSON:
         typer.echo(json.dumps(documents, indent=2))
@@ -139,12 +141,12 @@ def _problems(made: Replay, calico: CalicoObjects) -> Iterator[str]:
         yield f"problem  {problem.ref}: {problem.message}"
 
 
-def _cluster_document(made: Replay, calico: CalicoObjects, image: str) -> dict[str, Any]:
+def _cluster_document(made: Replay, calico: CalicoObjects, nodes: Sequence[Node], image: str) -> dict[str, Any]:
     """The controller's decisions, those that it has recorded before those that it would make, and its Deployments."""
     refused = {(item.ref.namespace, item.ref.name) for item in _faults(calico)}
     plan = replace(plan_cluster(made.state, made.settings), assignments=made.assignments, problems=made.problems)
     deployments = [
-        _deployment(item, calico, image)
+        _deployment(item, calico, nodes, image)
         for item in calico.gateways
         if (item.metadata.namespace, item.metadata.name) not in refused
     ]
@@ -152,9 +154,10 @@ def _cluster_document(made: Replay, calico: CalicoObjects, image: str) -> dict[s
     return {"cluster": document}
 
 
-def _deployment(gateway: EgressGateway, calico: CalicoObjects, image: str) -> dict[str, Any]:
+def _deployment(gateway: EgressGateway, calico: CalicoObjects, nodes: Sequence[Node], image: str) -> dict[str, Any]:
     spare = has_spare(gateway, calico.gateways, calico.pools)
-    made = deployment(gateway, calico.pools, image, spare=spare)
+    near = near_networks(gateway, calico.peers, nodes)
+    made = deployment(gateway, calico.pools, image, spare=spare, near=near)
     return {"apiVersion": "apps/v1", "kind": "Deployment", **made}
 
 

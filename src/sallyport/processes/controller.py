@@ -122,7 +122,7 @@ class Controller:
         writes += [write for pool in objects.pools for write in self._pool_writes(pool, plan)]
         seen = Seen(state, plan, *reported(leases, alive))
         owned = {(item.metadata.namespace, item.metadata.name): item for item in self._watches.objects(DEPLOYMENTS)}
-        writes += self._gateways.writes(objects.calico, objects.pods, owned, seen, stamp)
+        writes += self._gateways.writes(objects.calico, objects.nodes, objects.pods, owned, seen, stamp)
         await self._writer.carry_out(writes)
         problems = [*plan.problems, *unfound(objects.egresses, now), *self._gateways.problems(objects.calico)]
         self._tell(problems)

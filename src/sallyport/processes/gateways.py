@@ -11,6 +11,7 @@ from sallyport.apis.calico.bgp import BGPPEERS
 from sallyport.apis.calico.deployment import deployment, has_spare, service_account
 from sallyport.apis.calico.maintenance import notices
 from sallyport.apis.calico.objects import CalicoObjects
+from sallyport.apis.calico.placement import near_networks
 from sallyport.apis.calico.pods import GATEWAY_PODS, record, record_next_hops, recorded
 from sallyport.apis.calico.references import CONFLICT, NOT_FOUND, conflicts, missing
 from sallyport.apis.calico.status import (
@@ -29,7 +30,7 @@ from sallyport.apis.calico.types import (
     EgressGateway,
 )
 from sallyport.apis.conditions import changes
-from sallyport.apis.core import PODS, ObjectMeta, Pod
+from sallyport.apis.core import PODS, Node, ObjectMeta, Pod
 from sallyport.apis.resource import Resource
 from sallyport.model.state import FAMILIES, Family, IPAddress, ObjectRef, Problem
 from sallyport.processes.writes import Write
@@ -59,6 +60,7 @@ class Gateways:
     def writes(
         self,
         objects: CalicoObjects,
+        nodes: Sequence[Node],
         pods: Sequence[Pod],
         owned: Mapping[Key, Owned],
         seen: Seen,
@@ -71,7 +73,7 @@ class Gateways:
             key = (gateway.metadata.namespace, gateway.metadata.name)
             refused = [item for item in faults if (item.ref.namespace, item.ref.name) == key]
             if not refused and not gateway.metadata.deletion_timestamp:
-                found += self._deployment(gateway, objects, owned.get(key))
+                found += self._deployment(gateway, objects, nodes, owned.get(key))
             if reason := self._refused.get(key):
                 refused.append(Problem(ObjectRef("EgressGateway", key[1], key[0]), "DeploymentRefused", reason))
             status = gateway_status(gateway, objects.pods, refused, seen, now)
@@ -85,10 +87,13 @@ class Gateways:
         """What is wrong with gateways, to be told in events."""
         return _faults(objects)
 
-    def _deployment(self, gateway: EgressGateway, objects: CalicoObjects, there: Owned | None) -> Iterable[Write]:
+    def _deployment(
+        self, gateway: EgressGateway, objects: CalicoObjects, nodes: Sequence[Node], there: Owned | None
+    ) -> Iterable[Write]:
         key = (gateway.metadata.namespace, gateway.metadata.name)
         spare = has_spare(gateway, objects.gateways, objects.pools)
-        body = deployment(gateway, objects.pools, self._image, spare=spare)
+        near = near_networks(gateway, objects.peers, nodes)
+        body = deployment(gateway, objects.pools, self._image, spare=spare, near=near)
         digest = hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
         if there is not None and self._applied.get(key) == (digest, there.metadata.generation):
             return

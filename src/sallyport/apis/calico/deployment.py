@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sallyport.apis.calico.annotations import DEFAULT_LABEL, GATEWAY_LABEL, IPV4_POOLS, IPV6_POOLS, NETWORK_NAMES
+from sallyport.apis.calico.placement import Term, with_terms
 from sallyport.apis.calico.types import EgressGateway, GatewayPool, IPPool, TemplateContainer
 from sallyport.model.addresses import parse_network
 
@@ -52,9 +53,19 @@ def has_spare(gateway: EgressGateway, gateways: Sequence[EgressGateway], pools: 
     return all(size > wanted for size in sizes if size)
 
 
-def deployment(gateway: EgressGateway, pools: Sequence[IPPool], image: str, *, spare: bool = True) -> dict[str, Any]:
-    """The Deployment, as it is applied: the fields that are ours, and no others. `spare`: there is an address for one
-    pod more, so that a new one is ready before an old one goes; else one goes first, lest the rollout stand still."""
+def deployment(
+    gateway: EgressGateway,
+    pools: Sequence[IPPool],
+    image: str,
+    *,
+    spare: bool = True,
+    near: Sequence[Term] = (),
+) -> dict[str, Any]:
+    """The Deployment, as it is applied: the fields that are ours, and no others.
+
+    `spare`: there is an address for one pod more, so that a new one is ready before an old one goes; else one goes
+    first, lest the rollout stand still. `near`: the nodes that its networks reach (`placement.near_networks`).
+    """
     meta, spec = gateway.metadata, gateway.spec
     return {
         "metadata": {
@@ -69,7 +80,7 @@ def deployment(gateway: EgressGateway, pools: Sequence[IPPool], image: str, *, s
             "strategy": _strategy(spare and not _is_kept_apart(gateway)),
             "template": {
                 "metadata": {"labels": _labels(gateway), "annotations": _annotations(gateway, pools)},
-                "spec": _pod(gateway, image),
+                "spec": _pod(gateway, image, near),
             },
         },
     }
@@ -115,7 +126,7 @@ def _annotations(gateway: EgressGateway, pools: Sequence[IPPool]) -> dict[str, s
     return found
 
 
-def _pod(gateway: EgressGateway, image: str) -> dict[str, Any]:
+def _pod(gateway: EgressGateway, image: str, near: Sequence[Term]) -> dict[str, Any]:
     template = gateway.spec.template.spec
     grace = template.termination_grace_period_seconds
     pod: dict[str, Any] = {
@@ -123,7 +134,7 @@ def _pod(gateway: EgressGateway, image: str) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "securityContext": {"sysctls": [_ANSWERS_PINGS]},
         "containers": [_container(gateway, image)],
-        "affinity": dict(template.affinity) or _apart(gateway),
+        "affinity": with_terms(template.affinity or _apart(gateway), near),
         "nodeSelector": dict(template.node_selector),
         "tolerations": [dict(item) for item in template.tolerations],
         "topologySpreadConstraints": [dict(item) for item in template.topology_spread_constraints],

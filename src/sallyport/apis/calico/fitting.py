@@ -7,19 +7,20 @@ All of it would be stored and may become right later; each is a `Problem`. Only 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from sallyport.apis.calico import annotations
+from sallyport.apis.calico.bgp import BGPPeer
 from sallyport.apis.calico.deployment import deployment, pools_of
 from sallyport.apis.calico.landing import landing
 from sallyport.apis.calico.objects import CalicoObjects
+from sallyport.apis.calico.placement import near_networks, with_terms
 from sallyport.apis.calico.references import Client
 from sallyport.apis.calico.types import EgressGateway, IPPool
 from sallyport.apis.core import Namespace, Node, ObjectMeta
 from sallyport.model.addresses import parse_network
 from sallyport.model.state import FAMILIES, Family, ObjectRef, Peering, Problem
 from sallyport.selectors.calico import Everything, SelectorError, parse
-
-SHOWN = 3
-"""Names of nodes that a message has."""
 
 
 def unfit(
@@ -33,7 +34,7 @@ def unfit(
     return [
         *_unpeered(objects),
         *(problem for item in peerings if nodes for problem in _nowhere(item)),
-        *(problem for item in objects.gateways if nodes for problem in _astray(item, nodes, peerings)),
+        *(problem for item in objects.gateways if nodes for problem in _astray(item, objects.peers, nodes)),
         *_crowded(objects),
         *_unselected(objects, namespaces, clients),
     ]
@@ -59,23 +60,20 @@ def _nowhere(peering: Peering) -> Iterator[Problem]:
 # Gateways and nodes
 
 
-def _astray(gateway: EgressGateway, nodes: Iterable[Node], peerings: Iterable[Peering]) -> Iterator[Problem]:
-    """The trap of upstream's guide: a gateway on a node without the network's peers carries nothing, and upstream
-    compares the two selectors nowhere."""
+def _astray(gateway: EgressGateway, peers: Iterable[BGPPeer], nodes: Sequence[Node]) -> Iterator[Problem]:
+    """Pods of a gateway run where it says and where all of its networks have a peer: upstream has the user make the two
+    agree, here no such node is left only where they contradict each other."""
     ref, field = _ref("EgressGateway", gateway.metadata), "spec.template.spec.nodeSelector"
-    candidates = landing(gateway.spec.template.spec, nodes)
-    if not candidates:
+    template = gateway.spec.template.spec
+    if not landing(template, nodes):
         message = "no Node of these files fits its nodeSelector, node affinity and tolerations: its pods wait"
         yield Problem(ref, "NoNodes", message, field)
-    for name in gateway.spec.external_networks:
-        peered = [item.nodes for item in peerings if item.network == name]
-        lacking = [node for node in candidates if not any(node in names for names in peered)]
-        if peered and lacking:
-            more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-            several = "have" if len(lacking) > 1 else "has"
-            which = f"Node{'s' if len(lacking) > 1 else ''} {', '.join(lacking[:SHOWN])}{more}"
-            message = f"gateways may land on {which}, which {several} no peer of network {name}"
-            yield Problem(ref, "NotJoined", message, field)
+        return
+    near = with_terms(template.affinity, near_networks(gateway, peers, nodes))
+    if not landing(msgspec.structs.replace(template, affinity=near), nodes):
+        networks = " and ".join(dict.fromkeys(gateway.spec.external_networks))
+        message = f"no Node of these files that it may run on has a peer of network {networks}: its pods wait"
+        yield Problem(ref, "NotJoined", message, field)
 
 
 # Gateways and addresses
