@@ -106,105 +106,93 @@ def test_problems_come_first_causes_before_what_follows_from_them() -> None:
     assert result.exit_code == 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "ref", "message"),
-    [
-        ([LOST], "Node/node-2", "its agent has not renewed its Lease for 75 s (40 s are allowed)"),
-        ([gone("Lease/sallyport-agent-node-1")], "Node/node-1", "no agent has ever been in step here"),
-        ([facts("node-1", "{}")], "Node/node-1", "its agent's facts cannot be read: these are no facts of a node"),
-        ([facts("node-1", "")], "Node/node-1", "its agent's facts cannot be read: they are empty"),
-        (
-            [facts("node-1", '{"node":"node-1","peers":{"node-2":"down"}}')],
-            "Node/node-1",
-            "BFD has no answer from node-2, whose agents run",
-        ),
-        (
-            [
-                facts(
-                    "node-1", '{"node":"node-1","failed":["default/egress-gateway-1/v4","default/egress-gateway-1/v6"]}'
-                )
-            ],
-            "Node/node-1",
-            "polls from here get no answer from gateways default/egress-gateway-1: no",
-        ),
-        (
-            [put("Lease/sallyport-controller", spec__renewTime="2030-01-01T11:59:00.000000Z")],
-            "Lease/sallyport-system/sallyport-controller",
-            "no controller leads: one has not renewed its Lease for 57 s",
-        ),
-        ([gone("Lease/sallyport-controller")], "Lease/sallyport-system/sallyport-controller", "no controller leads; "),
-        (
-            [condition("Egress/web", "IPAssigned", "False", "AssignmentError", "no Node available")],
-            "Egress/web",
-            "no Node available; what its 3 pods send outside is dropped",
-        ),
-        ([put("Egress/web", status__egressNode="")], "Egress/web", "no node holds its IP; what its 3 pods"),
-        ([put("Egress/web", status={})], "Egress/web", "the controller has not decided about it; what its pods"),
-        (
-            [condition("Egress/web", "Overlapping", "True", "YieldsPods", "Egress old governs 1 pods")],
-            "Egress/web",
-            "Egress old governs 1 pods",
-        ),
-        (
-            [put("ExternalIPPool/prod", status__usage={"total": 2, "used": 2})],
-            "ExternalIPPool/prod",
-            "all of its 2 addresses are given out: the next Egress waits",
-        ),
-        (
-            [put("IPPool/egress-red", status__usage={"total": 4, "used": 4})],
-            "IPPool/egress-red",
-            "all of its 4 addresses are given out: the next gateway waits, also one that replaces another",
-        ),
-        (
-            [
-                condition(
-                    "EgressGateway/egress-gateway", "PrefixConflict", "True", "SamePrefixes", "0.0.0.0/0 is in both"
-                )
-            ],
-            "EgressGateway/default/egress-gateway",
-            "0.0.0.0/0 is in both",
-        ),
-        (
-            [
-                condition(
-                    "EgressGateway/egress-gateway", "ExternalNetworksJoined", "False", "NotJoined", "red on node-1"
-                )
-            ],
-            "EgressGateway/default/egress-gateway",
-            "red on node-1",
-        ),
-        (
-            [put("EgressGateway/egress-gateway", status={})],
-            "EgressGateway/default/egress-gateway",
-            "the controller has not looked at it",
-        ),
-        (
-            [condition("BGPPeer/some.name", "Established", "False", "NotEstablished", "no session on node-2 (Active)")],
-            "BGPPeer/some.name",
-            "172.31.11.1 of network red: no session on node-2 (Active)",
-        ),
-        (
-            [put("Namespace/red", metadata__annotations={"egress.projectcalico.org/egressGatewayPolicy": "nowhere"})],
-            "Namespace/red",
-            "metadata.annotations.egress.projectcalico.org/egressGatewayPolicy: EgressGatewayPolicy nowhere does not",
-        ),
-        (
-            [
-                put(
-                    "Namespace/red",
-                    metadata__annotations={"egress.projectcalico.org/selector": "egress-code == 'blue'"},
-                )
-            ],
-            "Namespace/red",
-            "it selects no gateway for 0.0.0.0/0, ::/0: what 1 pod sends there is dropped",
-        ),
-        (
-            [condition("EgressGatewayPolicy/by-destination", "Ready", "False", "InvalidSpec", "no network")],
-            "EgressGatewayPolicy/by-destination",
-            "no network",
-        ),
-    ],
-)
+FAULTS = [
+    ([LOST], "Node/node-2", "its agent has not renewed its Lease for 75 s (40 s are allowed)"),
+    ([gone("Lease/sallyport-agent-node-1")], "Node/node-1", "no agent has ever been in step here"),
+    ([facts("node-1", "{}")], "Node/node-1", "its agent's facts cannot be read: these are no facts of a node"),
+    ([facts("node-1", "")], "Node/node-1", "its agent's facts cannot be read: they are empty"),
+    (
+        [facts("node-1", '{"node":"node-1","peers":{"node-2":"down"}}')],
+        "Node/node-1",
+        "BFD has no answer from node-2, whose agents run",
+    ),
+    (
+        [facts("node-1", '{"node":"node-1","failed":["default/egress-gateway-1/v4","default/egress-gateway-1/v6"]}')],
+        "Node/node-1",
+        "polls from here get no answer from gateways default/egress-gateway-1: no",
+    ),
+    (
+        [put("Lease/sallyport-controller", spec__renewTime="2030-01-01T11:59:00.000000Z")],
+        "Lease/sallyport-system/sallyport-controller",
+        "no controller leads: one has not renewed its Lease for 57 s",
+    ),
+    ([gone("Lease/sallyport-controller")], "Lease/sallyport-system/sallyport-controller", "no controller leads; "),
+    (
+        [condition("Egress/web", "IPAssigned", "False", "AssignmentError", "no Node available")],
+        "Egress/web",
+        "no Node available; what its 3 pods send outside is dropped",
+    ),
+    ([put("Egress/web", status__egressNode="")], "Egress/web", "no node holds its IP; what its 3 pods"),
+    ([put("Egress/web", status={})], "Egress/web", "the controller has not decided about it; what its pods"),
+    (
+        [condition("Egress/web", "Overlapping", "True", "YieldsPods", "Egress old governs 1 pods")],
+        "Egress/web",
+        "Egress old governs 1 pods",
+    ),
+    (
+        [put("ExternalIPPool/prod", status__usage={"total": 2, "used": 2})],
+        "ExternalIPPool/prod",
+        "all of its 2 addresses are given out: the next Egress waits",
+    ),
+    (
+        [put("IPPool/egress-red", status__usage={"total": 4, "used": 4})],
+        "IPPool/egress-red",
+        "all of its 4 addresses are given out: the next gateway waits, also one that replaces another",
+    ),
+    (
+        [condition("EgressGateway/egress-gateway", "PrefixConflict", "True", "SamePrefixes", "0.0.0.0/0 is in both")],
+        "EgressGateway/default/egress-gateway",
+        "0.0.0.0/0 is in both",
+    ),
+    (
+        [condition("EgressGateway/egress-gateway", "ExternalNetworksJoined", "False", "NotJoined", "red on node-1")],
+        "EgressGateway/default/egress-gateway",
+        "red on node-1",
+    ),
+    (
+        [put("EgressGateway/egress-gateway", status={})],
+        "EgressGateway/default/egress-gateway",
+        "the controller has not looked at it",
+    ),
+    (
+        [condition("BGPPeer/some.name", "Established", "False", "NotEstablished", "no session on node-2 (Active)")],
+        "BGPPeer/some.name",
+        "172.31.11.1 of network red: no session on node-2 (Active)",
+    ),
+    (
+        [put("Namespace/red", metadata__annotations={"egress.projectcalico.org/egressGatewayPolicy": "nowhere"})],
+        "Namespace/red",
+        "metadata.annotations.egress.projectcalico.org/egressGatewayPolicy: EgressGatewayPolicy nowhere does not",
+    ),
+    (
+        [
+            put(
+                "Namespace/red",
+                metadata__annotations={"egress.projectcalico.org/selector": "egress-code == 'blue'"},
+            )
+        ],
+        "Namespace/red",
+        "it selects no gateway for 0.0.0.0/0, ::/0: what 1 pod sends there is dropped",
+    ),
+    (
+        [condition("EgressGatewayPolicy/by-destination", "Ready", "False", "InvalidSpec", "no network")],
+        "EgressGatewayPolicy/by-destination",
+        "no network",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "ref", "message"), FAULTS)
 def test_a_fault_is_one_problem_on_its_object(changes: list[Change], ref: str, message: str) -> None:
     found = problems(*changes)
     assert [item["object"] for item in found] == [ref]

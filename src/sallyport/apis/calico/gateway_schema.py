@@ -68,8 +68,8 @@ _TEMPLATE: Overlay = {
 _STATUS: Overlay = {
     "status": {"description": "What became of it; written by Sallyport."},
     "status.state": {"description": "Its state in one word."},
-    "status.replicas": {"description": "How many pods it has."},
-    "status.readyReplicas": {"description": "How many of them carry traffic."},
+    "status.replicas": {"description": "How many pods it has.", "default": 0},
+    "status.readyReplicas": {"description": "How many of them carry traffic.", "default": 0},
     "status.gateways": {"description": "Its pods."},
     "status.gateways[].pod": {"description": "Name of the pod."},
     "status.gateways[].node": {"description": "The node that it runs on."},

@@ -161,7 +161,7 @@ EGRESS_GATEWAY_POLICY: Overlay = {
         "default": "None",
     },
     "status": {"description": "What became of it; written by Sallyport."},
-    "status.clients": {"description": "How many pods are under this policy."},
+    "status.clients": {"description": "How many pods are under this policy.", "default": 0},
     **CONDITIONS,
 }
 

@@ -40,7 +40,7 @@ ASSETS = (
 
 def cache(environ: Mapping[str, str] = os.environ) -> Path:
     """The user's directory for all that `make kube-assets` keeps (XDG Base Directory Specification)."""
-    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/root", ".cache")
+    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home(), ".cache")
     return Path(base, "sallyport", "kube")
 
 
