@@ -89,7 +89,7 @@ class KernelHands:
     def forget_connections(self, addresses: Iterable[IPAddress]) -> list[str]:
         forgotten = list(addresses)
         failure = self._kernel.tables.note_forgotten(forgotten, FORGETTING)
-        return [f"nft forgotten: {failure}"] if failure else forget(forgotten)
+        return [f"nft forgotten: {failure}"] if failure else forget(forgotten, self._settings.mark_mask)
 
     def routing(self, networks: Iterable[str], lists: Iterable[tuple[str, ...]]) -> RoutingReport:
         return self._survey.report(networks, lists)
