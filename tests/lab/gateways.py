@@ -263,8 +263,8 @@ class GatewayScene(Scene):
         """Take back what a test made and asked for; the ordinary path and the standing gateways are there again."""
         self.delete_all(EGRESSES, POOLS, PODS, EGRESSGATEWAYPOLICIES)
         self.delete("pod", "-n", HOME, "-l", "!pod-template-hash")  # those that no Deployment has made
-        # A connection that was cut off repeats its FIN for minutes. Once conntrack has forgotten it, no NAT touches that,
-        # and it leaves with the pod's own address, in the middle of another test.
+        # A connection that was cut off repeats its FIN for minutes. Once conntrack has forgotten it, no NAT touches it,
+        # and it leaves with the pod's own address in the middle of another test.
         for number in NODES:
             self.lab.execute(pod(number), "ss", "-K", "-t", "-a")
         nothing: dict[str, str | None] = dict.fromkeys(_ASKED_FOR)

@@ -13,6 +13,7 @@ from tests.lab.gateways import (
     HOME,
     LEFT,
     OUT,
+    RIGHT,
     GatewayScene,
     asks,
     elsewhere,
@@ -231,6 +232,23 @@ def test_connections_stay_where_they_are_when_gateways_come_and_go(gates: Gatewa
         gates.stand(OUT)
         gates.comes_to_share(pod(1), side, gates.ways(OUT, side), before=list(three))
         assert [item.source for item in survivors if not item.alive] == []
+
+
+def test_a_gateway_that_comes_to_the_clients_own_node_moves_no_connection(gates: GatewayScene, side: Side) -> None:
+    """A client of two gateways on other nodes: when a third one comes beside it, and is away for a moment and back, all
+    open connections live."""
+    gates.annotate(pod(1), asks(f"{LEFT},{RIGHT},near"))
+    two = dict([gates.way(LEFT, side), gates.way(RIGHT, side)])
+    gates.comes_to_share(pod(1), side, two, before=[side.node(1)])
+    with gates.holding(pod(1), side, 16) as held:
+        assert {item.source for item in held} == set(two)
+        near: dict[str, str] = {}
+        for replicas in (1, 0, 1):
+            gates.apply(gateway("near", node=1, replicas=replicas))
+            gates.stand("near")
+            before, near = near, gates.ways("near", side)
+            gates.comes_to_share(pod(1), side, two | near, before=[*before])
+            assert [item.source for item in held if not item.alive] == []
 
 
 def test_gateways_are_nobodys_clients(gates: GatewayScene, side: Side) -> None:
