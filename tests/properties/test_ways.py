@@ -38,8 +38,8 @@ def test_each_decision_of_a_plan_is_what_happens_to_the_pods_packets(world: Snap
 @given(world=snapshots(truly=True))
 @examples(40)
 def test_each_part_of_a_plan_is_what_the_policies_ask_for(world: Snapshot) -> None:
-    """By exits of the family alone, and of those by ones that are ready, answer, and run on a node that is up; of a
-    limited number, by those that were given to the pod."""
+    """By exits of the family alone, and of those by ones that are ready, not leaving, answer, and run on a node that is
+    up; of a limited number, by those that were given to the pod."""
     state = world.state
     for name in NAMES:
         for decision in planned(world, name, bare()).decisions:
@@ -72,7 +72,8 @@ def _rest(decision: Decision, world: Snapshot) -> Hops | None:
 def _is_fit(key: str, node: str, family: int, own: bool, world: Snapshot) -> bool:
     exit_ = world.state.exits[key]
     near = exit_.node == node or exit_.node in world.up
-    return exit_.family == family and (exit_.ready or own) and key not in world.failed and near
+    fit = exit_.family == family and key not in world.failed and near
+    return fit and (own or (exit_.ready and not exit_.leaving))
 
 
 def _by_destination(sender: Sender, kernels: Mapping[str, FakeKernel], world: Snapshot) -> dict[IPAddress, list[Trace]]:

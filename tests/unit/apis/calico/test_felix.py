@@ -83,9 +83,7 @@ def test_numbers_of_an_administrator_are_taken() -> None:
         ({}, ((1, 250),)),
     ],
 )
-def test_reserved_tables_are_those_of_either_field(
-    spec: dict[str, object], tables: tuple[tuple[int, int], ...]
-) -> None:
+def test_reserved_tables_are_those_of_either_field(spec: dict[str, Any], tables: tuple[tuple[int, int], ...]) -> None:
     assert read_felix([felix(**spec)])[0].tables == tables
 
 
