@@ -58,25 +58,26 @@ def peer(network: str) -> Object:
     return calico("BGPPeer", network, spec)
 
 
-def gateway(replicas: int) -> Object:
-    """The EgressGateway of red, with the times that it has by default."""
+def gateway(replicas: int, node: str = "") -> Object:
+    """The EgressGateway of red, with the times that it has by default; on one node alone if that is given."""
+    selector = {"kubernetes.io/hostname": node} if node else {"egress": "true"}
     spec = {
         "replicas": replicas,
         "ipPools": [{"name": "red"}],
         "externalNetworks": ["red"],
-        "template": {"metadata": {"labels": {"code": "red"}}, "spec": {"nodeSelector": {"egress": "true"}}},
+        "template": {"metadata": {"labels": {"code": "red"}}, "spec": {"nodeSelector": selector}},
     }
     meta = {"name": "red", "namespace": "default"}
     return {"apiVersion": "operator.tigera.io/v1", "kind": "EgressGateway", "metadata": meta, "spec": spec}
 
 
-def furnish(made: Lab, replicas: int) -> None:
+def furnish(made: Lab, replicas: int, node: str = "") -> None:
     """Peers, gateways of red that all serve, and the client."""
     prefix = "egress.projectcalico.org"
     chosen = {f"{prefix}/selector": "code == 'red'", f"{prefix}/namespaceSelector": "all()"}
     space, _, name = CLIENT.partition("/")
     pool = {"cidr": f"{POOL}0/28", "blockSize": 32, "nodeSelector": "!all()"}
-    apply(made, calico("IPPool", "red", pool), *map(peer, PEERS), gateway(replicas))
+    apply(made, calico("IPPool", "red", pool), *map(peer, PEERS), gateway(replicas, node))
     apply(
         made,
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space, "annotations": chosen}},
