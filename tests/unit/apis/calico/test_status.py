@@ -36,6 +36,7 @@ from sallyport.apis.calico.status import (
 )
 from sallyport.apis.calico.types import AVAILABLE, DEGRADED, EgressGatewayStatus
 from sallyport.apis.core import Condition
+from sallyport.model import state as model
 from sallyport.model.plan import ClusterPlan, Conflict, RoutingReport, Usage
 from sallyport.model.state import ClusterState, ObjectRef, Problem
 
@@ -59,7 +60,7 @@ def seen(
     }
     found = translated(*gateways, **{**usual, **more})
     state = ClusterState(
-        nodes=dict.fromkeys(("node-1", "node-2")),  # type: ignore[misc]
+        nodes={name: model.Node(name, ()) for name in ("node-1", "node-2")},
         exits=found.exits,
         policies=found.policies,
         external=found.external,
@@ -82,7 +83,7 @@ def conditions(status: Any) -> dict[str, tuple[str, str]]:
 
 
 def message(status: Any, kind: str) -> str:
-    return next(item.message for item in status.conditions if item.type == kind)
+    return next(str(item.message) for item in status.conditions if item.type == kind)
 
 
 READY = gateway_pod(exits=RECORDED, networks=["red"])
