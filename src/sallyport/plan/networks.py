@@ -59,8 +59,8 @@ def _leading_out(key: str, here: Here) -> list[KernelObject]:
         made.append(Fib(table, served))
     wires = {device for name in served for device in wires_of(name, tables[name], here)}
     made += [Element("wires", f"{mark} . {device}") for device in sorted(wires)]
-    if not _kept(here.held[key], here):
-        made += [Announced(name, f"{here.held[key]}/{32 if family == 4 else 128}") for name in served]
+    address = here.held[key]
+    made += [Announced(name, f"{address}/{address.max_prefixlen}") for name in served if not _kept(address, name, here)]
     return made
 
 
@@ -188,12 +188,20 @@ def _exported(here: Here) -> list[KernelObject]:
     return [
         Announced(MAIN, f"{address}/{address.max_prefixlen}")
         for key, address in sorted(here.held.items())
-        if (exit_ := here.state.exits[key]).node and not exit_.networks and not _kept(address, here)
+        if (exit_ := here.state.exits[key]).node and not exit_.networks and not _kept(address, MAIN, here)
     ]
 
 
-def _kept(address: IPAddress, here: Here) -> bool:
-    return any(address in network for network in here.state.routing.unexported)
+def _kept(address: IPAddress, network: str, here: Here) -> bool:
+    """Whether peers are not told of an address: its pool is not exported, or it is the node's own and they are on its
+    link. These need not be told, and would take it for a host that is reached by itself."""
+    if any(address in pool for pool in here.state.routing.unexported):
+        return True
+    node = here.state.nodes.get(here.facts.node)
+    if node is None or address not in node.addresses:
+        return False
+    links = [_link(item.via or item.address, here) for item in _peerings(here, network)]
+    return network == MAIN or any(link is not None and address in link for link in links)
 
 
 def standing(here: Here) -> dict[str, str]:

@@ -296,6 +296,20 @@ def test_addresses_of_pools_that_are_not_exported_are_told_to_nobody() -> None:
     assert announced(planned(cluster(gateway("red")))) != set()
 
 
+def test_a_nodes_own_address_is_told_only_to_routers_that_are_not_on_its_link() -> None:
+    """A router that has the node on its link would lead the address to itself, and with it all that goes by it."""
+    own = ip_address("10.0.0.1")
+    near = a_peering("near", "red", "10.0.0.254")
+    facts = replace(ON_LINKS, connected={**ON_LINKS.connected, ip_network("10.0.0.0/24"): "eth0"})
+    for networks, peer, told in (
+        ((), a_peering("tor", "", "10.0.0.254"), set()),
+        (("red",), near, set()),
+        (("red",), TO_RED, {("red", "10.0.0.1/32")}),
+    ):
+        lent = replace(gateway(*networks), requested=own, decided=own, effective=own)
+        assert announced(planned(cluster(lent, peerings=(peer,)), facts)) == told
+
+
 def test_exits_that_are_bound_to_no_node_are_told_to_no_peer() -> None:
     """They are announced on their link, and may move."""
     web = an_exit("web", "10.0.0.50", "c", id=9, nodes=("node-1",), holder="node-1")
