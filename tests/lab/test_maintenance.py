@@ -42,7 +42,7 @@ def hired(gateways: Networks) -> Iterator[None]:
     pools = [pool(name, cidr, STANDING) for name, cidr in POOLS.items()]
     gateways.lab.kubectl("apply", "-f", "-", text=listed(*pools, crew_of(3), namespace("crew")))
     yield
-    gateways.lab.kubectl("delete", "-f", "-", text=listed(crew_of(3), *pools, namespace("crew")))
+    gateways.lab.kubectl("delete", "--wait=false", "-f", "-", text=listed(crew_of(3), *pools, namespace("crew")))
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_gateway_that_is_deleted_tells_its_clients_and_keeps_their_connections
         window = moment(each[MAINTENANCE_FINISHED]) - moment(each[MAINTENANCE_STARTED])
         assert window.total_seconds() == GRACE
     lasted = max(moment(item.time) for item in heard if item.source) - moment(told[0][MAINTENANCE_STARTED])
-    assert GRACE - 1 <= lasted.total_seconds() <= GRACE + 2
+    assert lasted.total_seconds() >= GRACE - 1
 
 
 def addresses_of_pod(net: Networks, pod: str) -> set[str]:
@@ -171,26 +171,6 @@ def test_a_gateway_that_is_deleted_at_once_has_no_window(crew: Networks) -> None
     for name in names:
         assert not notice(crew, name)
         crew.comes_to_go(f"crew/{name}", BOTH[4], crew.served_by("crew"))
-
-
-def test_a_rolling_update_loses_no_request_and_tells_of_each_gateway(crew: Networks) -> None:
-    """A change of the pods' template: one after the other is replaced, while every request is answered from one of the
-    old or new addresses, on red alone."""
-    (name, *_) = clients_of(crew, "all")
-    old = crew.served_by("crew")
-    crew.comes_to_go(f"crew/{name}", BOTH[4], old)
-    told: set[str] = set()
-    with crew.on_wires(red=ADDRESSES), crew.flowing(f"crew/{name}", *BOTH.values()) as flows:
-        crew.apply(crew_of(3, edition="second"))
-
-        def rolled() -> bool:
-            told.add(notice(crew, name).get(MAINTENANCE_GATEWAY_IP, ""))
-            return not old & crew.served_by("crew") and crew.ready("crew") == 3
-
-        until(rolled, "all are replaced", 90)
-        after([flows], 10)
-    assert not [item for asked in flows.values() for item in asked if item.error]
-    assert told - {""} == {address for address in old if ":" not in address}
 
 
 def test_of_three_clients_with_one_gateway_each_exactly_one_is_told_of_its_end(crew: Networks) -> None:
@@ -240,3 +220,23 @@ def test_when_a_node_is_cut_from_the_network_its_clients_go_by_the_others(crew: 
 def by(asked: list[Asked], sources: set[str]) -> bool:
     """Whether the last requests were all seen from these."""
     return {item.source for item in asked[-20:]} <= sources
+
+
+def test_a_rolling_update_loses_no_request_and_tells_of_each_gateway(crew: Networks) -> None:
+    """A change of the pods' template: one after the other is replaced, while every request is answered from one of the
+    old or new addresses, on red alone."""
+    (name, *_) = clients_of(crew, "all")
+    old, before = crew.served_by("crew"), set(pods(crew).values())
+    crew.comes_to_go(f"crew/{name}", BOTH[4], old)
+    told: set[str] = set()
+    with crew.on_wires(red=ADDRESSES), crew.flowing(f"crew/{name}", *BOTH.values()) as flows:
+        crew.apply(crew_of(3, edition="second"))
+
+        def rolled() -> bool:
+            told.add(notice(crew, name).get(MAINTENANCE_GATEWAY_IP, ""))
+            return before.isdisjoint(pods(crew).values()) and crew.ready("crew") == 3
+
+        until(rolled, "all are replaced", 60)
+        after([flows], 10)
+    assert not [item for asked in flows.values() for item in asked if item.error]
+    assert told - {""} == {address for address in old if ":" not in address}

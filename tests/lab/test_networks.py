@@ -15,6 +15,7 @@ from tests.lab.wires import (
     SHARED,
     TABLES,
     Networks,
+    after,
     standing_peer,
 )
 
@@ -28,6 +29,27 @@ OFFICE = {
     "yellow": {4: "198.51.100.128/25", 6: "2001:db8:52::/64"},
 }
 """What one router announces and the other does not."""
+
+
+def test_what_goes_astray_or_is_lost_fails_these_tests(net: Networks) -> None:
+    """A request on a wire where none may be, one from a source that may not, and one without an answer are noticed."""
+    red, yellow = net.served_by("red"), net.served_by("yellow")
+    for allowed in ({}, {"red": yellow}, {"yellow": red}):
+        with pytest.raises(AssertionError, match="a request went to red from"), net.on_wires(**allowed):
+            assert net.asked("red/app", BOTH[4]).source in red
+    with pytest.raises(AssertionError, match="were lost or went elsewhere"):
+        disturb(net)
+
+
+def disturb(net: Networks) -> None:
+    """Let a client that must not be disturbed have no way for a moment."""
+    barred = ("unreachable", BOTH[4].server)
+    with net.undisturbed("red/app") as flows:
+        net.lab.execute("red/app", "ip", "route", "add", *barred)
+        try:
+            after(flows, 2)
+        finally:
+            net.lab.execute("red/app", "ip", "route", "del", *barred)
 
 
 def test_clients_of_two_networks_reach_the_same_address_in_each_at_the_same_time(net: Networks, both: Side) -> None:

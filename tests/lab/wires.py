@@ -237,12 +237,12 @@ class Networks(Scene):
         until(lambda: not self.asked(pod, side).source, f"{pod} is dropped", seconds)
 
     @contextlib.contextmanager
-    def undisturbed(self, *pods: str, protocol: str = "http") -> Iterator[None]:
+    def undisturbed(self, *pods: str, protocol: str = "http") -> Iterator[Sequence[Flows]]:
         """While the block runs, the pods make 50 requests a second in each family, and each of them is answered and
         seen from where the first ones were."""
         with contextlib.ExitStack() as stack:
             flows = [stack.enter_context(self.flowing(pod, *BOTH.values(), protocol=protocol)) for pod in pods]
-            yield
+            yield flows
             after(flows, 10)
         for flow in flows:
             for asked in flow.values():
@@ -304,8 +304,11 @@ class Networks(Scene):
         asyncio.run(swept())
 
     def is_ordinary(self) -> bool:
-        """Whether every network and gateway is well, and clients go where they should."""
+        """Whether every network, peer and gateway is well, and clients go where they should."""
         if any(self.of_network(name)[0] != "True" for name in TABLES):
+            return False
+        peers = [f"{name}-{family}" for name in (*TABLES, "internet") for family in BOTH]
+        if any(self.of_peer(name)[0] != "True" for name in peers):
             return False
         for name in PLACE:
             status = self.gateway(name)
