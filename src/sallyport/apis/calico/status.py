@@ -30,7 +30,7 @@ from sallyport.apis.calico.types import (
 from sallyport.apis.calico.types import GatewayPod as PodStatus
 from sallyport.apis.conditions import Wanted, with_condition
 from sallyport.model.plan import ClusterPlan, Conflict, RoutingReport
-from sallyport.model.state import FAMILIES, ClusterState, Peering, Problem
+from sallyport.model.state import FAMILIES, ClusterState, Exit, Peering, Problem
 
 PROGRESSING = "Progressing"
 NETWORKS = "ExternalNetworksJoined"
@@ -55,6 +55,11 @@ class Seen:
         """What was found wrong with one object, in order."""
         wanted = (kind, name, namespace)
         return [item for item in self.plan.problems if (item.ref.kind, item.ref.name, item.ref.namespace) == wanted]
+
+    def gave(self, exit_: Exit) -> bool:
+        """Whether the address that an exit's record names is its own: the plan may have given it to an older one."""
+        assignment = self.plan.assignments.get(exit_.key)
+        return assignment is None or assignment.address == exit_.requested
 
     def peerings(self, network: str) -> list[Peering]:
         """The peers of a network."""
@@ -186,7 +191,7 @@ def _is_of(pod: GatewayPod, gateway: EgressGateway) -> bool:
 def _pod_row(pod: GatewayPod, seen: Seen) -> PodStatus:
     node, key = pod.spec.node_name, f"{pod.metadata.namespace}/{pod.metadata.name}"
     exits = [seen.state.exits[f"{key}/v{f}"] for f in FAMILIES if f"{key}/v{f}" in seen.state.exits]
-    addresses = tuple(str(item.requested) for item in exits if item.requested is not None)
+    addresses = tuple(str(item.requested) for item in exits if item.requested is not None and seen.gave(item))
     networks = exits[0].networks if exits else ()
     joined = tuple(name for name in networks if seen.joined(name, node))
     message = _pod_trouble(pod, [item.key for item in exits], addresses, seen)

@@ -37,7 +37,7 @@ from sallyport.apis.calico.status import (
 from sallyport.apis.calico.types import AVAILABLE, DEGRADED, EgressGatewayStatus
 from sallyport.apis.core import Condition
 from sallyport.model import state as model
-from sallyport.model.plan import ClusterPlan, Conflict, RoutingReport, Usage
+from sallyport.model.plan import Assignment, ClusterPlan, Conflict, RoutingReport, Usage
 from sallyport.model.state import ClusterState, ObjectRef, Problem
 
 NOW = "2026-01-01T00:00:00Z"
@@ -140,6 +140,15 @@ def test_a_gateway_of_which_some_pods_carry_traffic_is_available_and_progressing
     found = of_gateway(seen(READY, reports={"node-1": report()}), spec=gateway(replicas=2, externalNetworks=["red"]))
     assert found.state == "Progressing"
     assert conditions(found)[AVAILABLE][0] == conditions(found)[PROGRESSING][0] == "True"
+
+
+def test_an_address_that_the_plan_gave_to_another_pod_is_not_told_as_a_pods_own() -> None:
+    """Its record is older than the plan: the pod says why it has none."""
+    what = seen(READY, problems=(Problem(ObjectRef("Pod", "gw-1", "default"), "AllocationError", "none is left"),))
+    other = Assignment(id=0, address=None)
+    what = replace(what, plan=replace(what.plan, assignments={"default/gw-1/v4": other}))
+    (row,) = of_gateway(what).gateways
+    assert (row.addresses, row.ready, row.message) == ((), False, "none is left")
 
 
 def test_a_gateway_of_no_replicas_is_as_it_should_be() -> None:
