@@ -312,7 +312,7 @@ def test_another_tunnel_port_and_vni_take_over_by_themselves(gates: GatewayScene
         gates.comes_to_leave(pod(1), side, *gates.way(LEFT, side))
     sources = [gates.way(LEFT, side)[0] for side in SIDES.values()]
     with gates.only(*sources):
-        with gates.flowing(pod(1), *SIDES.values(), timeout=0.2):
+        with gates.flowing(pod(1), *SIDES.values(), protocol="udp", timeout=0.2):
             gates.apply(felix(egressIPVXLANPort=4999, egressIPVXLANVNI=5000))
             becomes(lambda: tunnel(gates, "node-1") | tunnel(gates, "node-2"), {(4999, 5000)})
         with gates.lab.capture("node-2", "udp dst port 4999 and src host 10.10.0.101") as capture:

@@ -181,7 +181,7 @@ def test_a_policy_that_is_edited_leads_its_clients_anew(gates: GatewayScene) -> 
     for side in SIDES.values():
         gates.comes_to_leave(pod(1), side, *gates.way(LEFT, side))
     sources = [gates.way(name, side)[0] for name in (LEFT, RIGHT) for side in SIDES.values()]
-    with gates.only(*sources), gates.flowing(pod(1), *SIDES.values()) as flows:
+    with gates.only(*sources), gates.flowing(pod(1), *SIDES.values(), protocol="udp") as flows:
         gates.apply(policy("moving", rule("", RIGHT)))
         for side in SIDES.values():
             becomes(partial(gates.trace, pod(1), side.server), [gates.way(RIGHT, side)])
