@@ -1,11 +1,21 @@
-"""`python -m bench [NAME …]`: run benchmarks, all of them if none is named."""
+"""`python -m bench [NAME …]`: run benchmarks, all of them if none is named, and write docs/performance.md anew."""
 
+import os
 import sys
 
-from bench import planning, takeover
+from bench import flows, gateways, networks, paths, planning, takeover
+from bench.document import write
 from bench.figures import record
 
-BENCHMARKS = {"planning": planning.measure, "takeover": takeover.measure}
+BENCHMARKS = {
+    "planning": planning,
+    "takeover": takeover,
+    "networks": networks,
+    "gateways": gateways,
+    "flows": flows,
+    "paths": paths,
+}
+"""Each has a docstring that says what it measures, and a function `measure` that does."""
 
 
 def main() -> int:
@@ -16,7 +26,9 @@ def main() -> int:
         return 2
     for name in names:
         print(f"{name}:")
-        record(name, BENCHMARKS[name]())
+        load = os.getloadavg()[0]
+        record(name, BENCHMARKS[name].measure(), load)
+        write({key: module.__doc__ or "" for key, module in BENCHMARKS.items()})
     return 0
 
 

@@ -20,6 +20,8 @@ FIRST, SECOND = "node-1", "node-2"
 HOP = "plain/hop"
 """The pod on node-2 that the last way leads through."""
 VNI, UDP_PORT = 77, 4791
+MTU = 1450
+"""Sallyport's, so that packets are of the same size: the kernel's own, 1500, would have them sent in fragments."""
 PLAIN, TO_POD = 7700, 7701
 """Tables of the plain ways: the tunnel from either side, and the pod in between."""
 INSIDE = {FIRST: "10.77.0.1", SECOND: "10.77.0.2"}
@@ -81,6 +83,7 @@ class Detours:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.take("gateway")
         for child in self._agents:
             os.kill(child.pid, signal.SIGCONT)
 
@@ -107,7 +110,7 @@ class Detours:
             ends = f"local {self._underlay(node)} remote {self._underlay(other)}"
             self._ip(
                 node,
-                f"link add plain type vxlan id {VNI} dstport {UDP_PORT} {ends}",
+                f"link add plain mtu {MTU} type vxlan id {VNI} dstport {UDP_PORT} {ends}",
                 f"address add {INSIDE[node]}/24 dev plain",
                 "link set plain up",
             )

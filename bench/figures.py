@@ -41,13 +41,19 @@ def timed(name: str, work: Callable[[], object], runs: int = 5) -> Figure:
     return Figure(name, "s", tuple(values))
 
 
-def record(benchmark: str, figures: Sequence[Figure]) -> Path:
-    """Print figures and write them, with what they were measured on, to the benchmark's file."""
+def record(benchmark: str, figures: Sequence[Figure], load: float) -> Path:
+    """Print figures and write them, with what they were measured on, to the benchmark's file. `load` is the machine's
+    load average of the minute before."""
     for figure in figures:
         print(figure)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{benchmark}.json"
-    machine = {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+    machine = {
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load": round(load, 1),
+    }
     document = {"machine": machine, "figures": [asdict(figure) | {"median": figure.median} for figure in figures]}
     path.write_text(json.dumps(document, indent=2) + "\n")
     return path

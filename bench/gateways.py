@@ -122,10 +122,12 @@ def _captured(lab: Lab) -> Iterator[list[int]]:
         }
         yield counted
         for router, capture in captures.items():
-            wrong = [
-                item for item in capture.settle() if router != "red-router" or not item.source.startswith(scene.POOL)
-            ]
-            counted[0] += len(wrong)
+            counted[0] += sum(is_astray(router, frame.source) for frame in capture.settle())
+
+
+def is_astray(router: str, source: str) -> bool:
+    """Whether a frame to the server has no business at a router: it is not that of red, or the source is no gateway's."""
+    return router != "red-router" or not source.startswith(scene.POOL)
 
 
 def ask_supervisor(lab: Lab, order: str, *subjects: str) -> None:

@@ -16,17 +16,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from bench import scene
 from bench.detours import WAYS, Detours
 from bench.figures import Figure
 from sallyport.lab.driving import Lab, until
 
-ROUNDS = 9
+ROUNDS = 15
 STREAMS = 4
-SECONDS = 2.0
+SECONDS = 1.0
 """For each way, in each round, of each of the figures."""
-PORT = 5001
+FIRST_PORT = 5001
+"""Each measurement has a port of its own at the server, so that no connection meets what is left of an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def measure() -> list[Figure]:
     with scene.lab("bnp") as lab:
         scene.furnish(lab, 1, "node-2")
         with _serving(lab), Detours(lab) as detours:
-            rounds = [{way.name: _measured(lab, detours, way.name) for way in WAYS} for _ in range(ROUNDS)]
+            ports = count(FIRST_PORT)
+            rounds = [{way.name: _measured(lab, detours, way.name, ports) for way in WAYS} for _ in range(ROUNDS)]
     return [*_absolute(rounds), *_ratios(rounds)]
 
 
@@ -68,11 +71,11 @@ def _ratios(rounds: Sequence[dict[str, Measured]]) -> Iterator[Figure]:
         yield Figure(f"{of}: time of a new connection", "ratio", tuple(a.latency / b.latency for a, b in pairs))
 
 
-def _measured(lab: Lab, detours: Detours, way: str) -> Measured:
+def _measured(lab: Lab, detours: Detours, way: str, ports: Iterator[int]) -> Measured:
     detours.take(way)
     until(lambda: _reaches(lab), f"{way} leads to the server", 20)
-    one, several = (_traffic(lab, "stream", str(count), str(SECONDS))[0] for count in (1, STREAMS))
-    times = _traffic(lab, "connect", str(SECONDS))
+    one, several = (_traffic(lab, "stream", next(ports), str(number), str(SECONDS))[0] for number in (1, STREAMS))
+    times = _traffic(lab, "connect", next(ports), str(SECONDS))
     return Measured(one, several, len(times) / sum(times), statistics.median(times))
 
 
@@ -80,15 +83,17 @@ def _reaches(lab: Lab) -> bool:
     return lab.ask(scene.CLIENT, "tcp", scene.SERVER, timeout=0.5).source != ""
 
 
-def _traffic(lab: Lab, what: str, *words: str) -> list[float]:
-    argv = [sys.executable, "-m", "bench.traffic", what, scene.SERVER, str(PORT), *words]
+def _traffic(lab: Lab, what: str, port: int, *words: str) -> list[float]:
+    argv = [sys.executable, "-m", "bench.traffic", what, scene.SERVER, str(port), *words]
     return list(json.loads(lab.execute(scene.CLIENT, *argv)))
 
 
 @contextlib.contextmanager
 def _serving(lab: Lab) -> Iterator[None]:
     """The server of the streams, beside the lab's own."""
-    argv = [sys.executable, "-m", "bench.traffic", "serve", str(PORT)]
+    argv = [sys.executable, "-m", "bench.traffic", "serve", str(FIRST_PORT), str(3 * len(WAYS) * ROUNDS)]
     with subprocess.Popen(lab.command("red-server", *argv)) as child:
-        yield
-        child.kill()
+        try:
+            yield
+        finally:
+            child.kill()

@@ -23,16 +23,24 @@ ABORT = struct.pack("=ii", 1, 0)
 """SO_LINGER that ends a connection by a reset, so that no port waits for a minute (socket(7))."""
 
 
-def serve(port: int) -> None:
-    """Serve for ever."""
+def serve(first: int, count: int) -> None:
+    """Serve for ever, on so many ports from `first` on."""
+    threads = [threading.Thread(target=_listen, args=(port,)) for port in range(first, first + count)]
+    for thread in threads:
+        thread.start()
+
+
+def _listen(port: int) -> None:
     with socket.create_server(("", port), backlog=BACKLOG) as listener:
         while True:
             link, _ = listener.accept()
-            first = link.recv(1)
-            if first == b"s":
-                threading.Thread(target=_swallow, args=(link,), daemon=True).start()
-                continue
-            link.send(first)
+            link.settimeout(PATIENCE)
+            with contextlib.suppress(OSError):
+                if (first := link.recv(1)) == b"s":
+                    link.settimeout(None)
+                    threading.Thread(target=_swallow, args=(link,), daemon=True).start()
+                    continue
+                link.send(first)
             link.close()
 
 
@@ -119,8 +127,9 @@ def answer(argv: list[str]) -> list[float] | list[tuple[float, str]]:
 def main(argv: list[str]) -> None:
     """Serve, or print figures as JSON."""
     if argv[:1] == ["serve"]:
-        serve(int(argv[1]))
+        return serve(int(argv[1]), int(argv[2]))
     sys.stdout.write(json.dumps(answer(argv)))
+    return None
 
 
 if __name__ == "__main__":
