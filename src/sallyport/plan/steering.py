@@ -89,20 +89,25 @@ def _divided(item: Governed, here: Here) -> tuple[str, tuple[KernelObject, ...],
     targets: list[tuple[str, str]] = []
     told: list[str] = []
     places: set[str] = set()
+    known: dict[tuple[Hops, str], tuple[Choice, str]] = {}  # a hole in a destination cuts it into many parts
     for part in item.parts:
         if part.hops is None:
             objects.append(ClientElement(f"ordinary{family}", f"{item.address} . {_bare(part)}"))
             targets.append((str(part.network), ""))
             told.append(f"{part.network}: ordinary")
             continue
-        choice = choose(part, item, here)
-        objects += choice.objects
-        chain = None if choice.plain is not None else spread(family, choice.fresh, choice.kept, here.settings)
-        if chain is not None:
-            objects.append(chain)
-        targets.append((str(part.network), chain.name if chain else str(choice.plain)))
+        asked = (part.hops, part.wanted)
+        if asked not in known:
+            choice = choose(part, item, here)
+            objects += choice.objects
+            chain = None if choice.plain is not None else spread(family, choice.fresh, choice.kept, here.settings)
+            if chain is not None:
+                objects.append(chain)
+            known[asked] = (choice, chain.name if chain else str(choice.plain))
+            places |= choice.places
+        choice, target = known[asked]
+        targets.append((str(part.network), target))
         told.append(f"{part.network}: {', '.join(choice.exits) or f'blocked, {choice.reason}'}")
-        places |= choice.places
     reason = "" if places else "; ".join(dict.fromkeys(line.partition("blocked, ")[2] for line in told) or told)
     state = next(iter(places)) if len(places) == 1 else "shared" if places else "blocked"
     decision = Decision(item.client.key, family, "", state, reason, tuple(told))
