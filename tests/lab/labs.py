@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.lab.scene import NAMESPACE, NODES, SIDES, Scene, pod_object
 from sallyport.drivers.command import DriverError
 from sallyport.drivers.requirements import require
 from sallyport.lab.controlplane.assets import find
-from sallyport.lab.driving import Lab
+from sallyport.lab.driving import Lab, until
 from sallyport.lab.record import Kind, Record
 from sallyport.lab.supervisor import take_down
 
@@ -42,7 +43,7 @@ def demand_programs() -> None:
 @contextlib.contextmanager
 def lab_of(topology: str, name: str, *, kind: Kind | None = None) -> Iterator[Lab]:
     """A lab that is gone after the block, whatever happens. Its control plane is that of the variable
-    SALLYPORT_TEST_CONTROL_PLANE, or the embedded one, if not given; a right that our processes lacked then is an error."""
+    SALLYPORT_TEST_CONTROL_PLANE, or the embedded one, if not given; a right that our processes lacked is an error."""
     chosen: Kind = kind or ("kubernetes" if os.environ.get(CONTROL_PLANE) == "kubernetes" else "embedded")
     demand_tools()
     if chosen == "kubernetes":
@@ -71,10 +72,22 @@ def refused(lab: Lab) -> set[tuple[str, str, str]]:
     }
 
 
+def await_accounts(lab: Lab, *namespaces: str) -> None:
+    """Return once pods may be made in namespaces that are new: a real API server refuses them before Kubernetes'
+    controllers have made the namespace's account. The embedded one knows no accounts."""
+
+    def has_account(namespace: str) -> bool:
+        return bool(lab.kubectl("get", "serviceaccount", "default", "-n", namespace, "--ignore-not-found"))
+
+    for namespace in namespaces if lab.record.kind == "kubernetes" else ():
+        until(partial(has_account, namespace), f"an account in {namespace}", 20)
+
+
 @contextlib.contextmanager
 def scene_of(lab: Lab, *also: str) -> Iterator[Scene]:
     """The lab with its standing pods, watched before its router; `also` are more addresses of the server."""
     lab.kubectl("create", "namespace", NAMESPACE)
+    await_accounts(lab, NAMESPACE)
     servers = " or ".join(f"dst host {address}" for address in (*(side.server for side in SIDES.values()), *also))
     # An answer that comes after its asker has gone is met with an ICMP error, which leaves as that request did, and may
     # be seen when another test has begun.

@@ -126,7 +126,7 @@ NO_EGRESSES: dict[str, tuple[dict[str, object], str]] = {
     "no selector": ({"appliedTo": None}, "spec.appliedTo: Required value"),
     "no address": ({"egressIP": "egress"}, 'spec.egressIP: Invalid value: "egress"'),
     "empty address": ({"egressIP": ""}, 'spec.egressIP: Invalid value: ""'),
-    "neither address nor pool": ({"egressIP": None}, "spec: Invalid value"),
+    "neither address nor pool": ({"egressIP": None}, '"spec" must validate'),
     "two addresses": ({"egressIP": None, "egressIPs": ["10.10.0.11"]}, "egressIPs is not supported yet"),
     "operator": (
         {"appliedTo": {"podSelector": {"matchExpressions": [{"key": "app", "operator": "Is"}]}}},
@@ -151,6 +151,9 @@ NO_POOLS: dict[str, tuple[dict[str, object], str]] = {
         "spec.subnetInfo.prefixLength: Invalid value: 128",
     ),
 }
+BY_VALIDATOR = ("outside of its pool", "no such pool", "overlap")
+"""What needs other objects to be refused. The embedded API server asks the product's validator; a real one would need
+a webhook for it, and the product serves none: there the planner tells of it afterwards."""
 
 
 def refused(scene: Scene, whole: dict[str, object], words: str) -> None:
@@ -160,6 +163,12 @@ def refused(scene: Scene, whole: dict[str, object], words: str) -> None:
         scene.lab.kubectl("create", "-f", "-", text=json.dumps(whole))
     assert words in str(refusal.value)
     assert scene.lab.kubectl("get", "egress,externalippool", "-o", "yaml") == before
+
+
+def demand_validator(scene: Scene, case: str) -> None:
+    """Skip a case that only the validator refuses where nothing asks it."""
+    if case in BY_VALIDATOR and scene.lab.record.kind == "kubernetes":
+        pytest.skip("no webhook asks the validator on a real control plane")
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +183,7 @@ def pools(standing: Scene) -> Iterator[Scene]:
 @pytest.mark.parametrize("case", NO_EGRESSES)
 def test_an_egress_that_is_none_is_refused(pools: Scene, case: str) -> None:
     """What schema or validator refuses of an Egress is told with field and reason, and not stored."""
+    demand_validator(pools, case)
     changed, words = NO_EGRESSES[case]
     spec = {key: value for key, value in {**WEB, **changed}.items() if value is not None}
     refused(pools, {**egress("bad", {}), "spec": spec}, words)
@@ -182,6 +192,7 @@ def test_an_egress_that_is_none_is_refused(pools: Scene, case: str) -> None:
 @pytest.mark.parametrize("case", NO_POOLS)
 def test_a_pool_that_is_none_is_refused(pools: Scene, case: str) -> None:
     """What schema or validator refuses of a pool is told with field and reason, and not stored."""
+    demand_validator(pools, case)
     changed, words = NO_POOLS[case]
     whole = {"ipRanges": RANGE, "nodeSelector": {}, **changed}
     spec = {key: value for key, value in whole.items() if value is not None}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.lab.labs import ACCOUNT, lab_of, refused, requests
+from tests.lab.labs import ACCOUNT, await_accounts, lab_of, refused, requests
 
 from sallyport.lab import names, namespaces
 from sallyport.lab.controlplane.accounts import manifests
@@ -52,9 +52,8 @@ spec:
 
 
 def run_pod(lab: Lab, namespace: str, name: str, node: str) -> None:
-    """A pod that only keeps its addresses; its namespace is there, and soon has the account that Kubernetes makes."""
-    until(lambda: bool(lab.kubectl("get", "-n", namespace, "sa", "default", check=False)), "an account", 20)
-    until(lambda: "NotFound" not in lab.kubectl("get", "-n", namespace, "sa", "default", check=False), "an account", 20)
+    """A pod that only keeps its addresses."""
+    await_accounts(lab, namespace)
     lab.kubectl("apply", "-f", "-", text=POD.format(name=name, namespace=namespace, node=node))
     lab.kubectl("wait", "-n", namespace, "--for=condition=Ready", f"pod/{name}", "--timeout=30s")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 
+from tests.lab.labs import await_accounts
 from tests.lab.manifests import (
     CODE,
     GATEWAYS,
@@ -337,7 +338,9 @@ def networks_of(lab: Lab) -> Iterator[Networks]:
         }
         net = Networks(lab, wires["internet"], wires=wires)
         pods = [client(name, "app", 1) for name in CLIENTS] + [client(space, "near", 2) for space in ("red", "plain")]
-        lab.kubectl("apply", "-f", "-", text=listed(*cluster(), *pods))
+        lab.kubectl("apply", "-f", "-", text=listed(*cluster()))
+        await_accounts(lab, *CLIENTS)
+        lab.kubectl("apply", "-f", "-", text=listed(*pods))
         for name in CLIENTS:
             lab.kubectl("wait", "-n", name, "--for=condition=Ready", "--timeout=20s", "pod", "--all")
         until(net.is_ordinary, "all gateways serve", 30)
