@@ -236,6 +236,12 @@ class GatewayScene(Scene):
             becomes(lambda: {self.asked(pod, side, timeout=0.5).source for _ in range(24)}, set(ways), 3.0)
         return self.shares(pod, side, ways)
 
+    def comes_to_be_dropped(self, pod: str, side: Side, seconds: float = 5.0) -> None:
+        """As for any client; `trace` is waited for first, since on a busy machine a late answer passes for a drop."""
+        with self.only(self._before(pod, side)):
+            becomes(lambda: self.trace(pod, side.server), [("", "")], seconds)
+        super().comes_to_be_dropped(pod, side, seconds)
+
     @contextlib.contextmanager
     def holding(self, pod: str, side: Side, count: int) -> Iterator[list[Held]]:
         """So many connections to the server, open while the block runs. An answer is waited for half a second."""
