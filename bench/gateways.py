@@ -126,7 +126,7 @@ def _captured(lab: Lab) -> Iterator[list[int]]:
 
 
 def is_astray(router: str, source: str) -> bool:
-    """Whether a frame to the server has no business at a router: it is not that of red, or the source is no gateway's."""
+    """Whether a frame to the server has no business at a router: it is not red, or the source is no gateway's."""
     return router != "red-router" or not source.startswith(scene.POOL)
 
 
