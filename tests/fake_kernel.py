@@ -7,6 +7,7 @@ before any single change, as an agent that is killed does. Text it refuses comes
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from ipaddress import ip_network
 from itertools import islice
 
@@ -26,6 +27,7 @@ from sallyport.model.kernel import (
     Skeleton,
     Sysctl,
 )
+from sallyport.model.state import IPNetwork
 from sallyport.reconcile.sequence import Step
 
 DECLARED = re.compile(r"\b(?:set|map) (\w+) \{([^}]*)\}")
@@ -159,10 +161,10 @@ class FakeKernel:
         if item.set.startswith("clients") and self._lacks(item.value):
             return f"no chain {item.value}"
         if "interval" in definition:
-            before, _, interval = item.member.rpartition(" . ")
+            before, network = _interval(item.member)
             for other in self._members(item.set):
-                own, _, there = other.rpartition(" . ")
-                if other != item.member and own == before and ip_network(interval).overlaps(ip_network(there)):
+                own, there = _interval(other)
+                if other != item.member and own == before and network.overlaps(there):
                     return f"interval overlaps with {other}"
         return ""
 
@@ -205,6 +207,13 @@ class FakeKernel:
 
     def _lose(self, kind: Kind, lost: Callable[[KernelObject], bool]) -> None:
         self._held[kind] = {key: item for key, item in self._held[kind].items() if not lost(item)}
+
+
+@cache
+def _interval(member: str) -> tuple[str, IPNetwork]:
+    """What stands before the interval where members have two parts, and the interval."""
+    before, _, interval = member.rpartition(" . ")
+    return before, ip_network(interval)
 
 
 _ELEMENTS = (Kind.EXIT_ELEMENT, Kind.CLIENT_ELEMENT)

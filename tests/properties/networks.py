@@ -38,7 +38,7 @@ DESTINATIONS = (
     ("0.0.0.0/0", "::/0"),
     ("203.0.113.0/24", "2001:db8:ffff::/48"),
     ("198.51.0.0/16", "2001:db8:e::/47"),
-    ("203.0.113.10/32", "2001:db8:ffff::10/128"),
+    ("203.0.113.8/29", "2001:db8:ffff::/64"),
 )
 """In pairs of both families: a gateway without the one has no way for it."""
 LINKS: Mapping[IPNetwork, str] = {

@@ -61,7 +61,7 @@ def gateway_of(opened: Opened, sender: Sender, destination: IPAddress, world: Sn
 
 
 @given(world=WORLDS, data=st.data())
-@examples(80)
+@examples(50)
 def test_a_connection_leaves_by_the_gateway_that_it_began_with_while_that_is_of_use(
     world: Snapshot, data: st.DataObject
 ) -> None:

@@ -53,7 +53,7 @@ def edges(given_: list[Policy], family: Family) -> set[IPAddress]:
 
 
 @given(family=st.sampled_from(FAMILIES), rest=st.sampled_from([None, WHOLE, Hops(())]), data=st.data())
-@examples(150)
+@examples(100)
 def test_each_address_is_in_one_part_which_says_what_its_policies_say(
     family: Family, rest: Hops | None, data: st.DataObject
 ) -> None:

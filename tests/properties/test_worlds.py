@@ -10,7 +10,12 @@ from tests.properties.worlds import NAMES, Snapshot, snapshots
 from sallyport.model.kernel import Chain, Element, Fib, KernelObject
 
 QUICK = settings(
-    max_examples=300, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=300,
+    phases=[Phase.generate],
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
 )
 
 
