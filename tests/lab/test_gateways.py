@@ -4,7 +4,7 @@ mode lets whose annotations count. What clients and policies ask of them is in `
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.lab.gateways import (
     OUT,
     RIGHT,
     GatewayScene,
+    Held,
     asks,
     elsewhere,
     felix,
@@ -210,45 +211,69 @@ def test_more_replicas_than_addresses_say_so_and_those_with_one_work(gates: Gate
     assert degraded(gates, "many")[0] == "False"
 
 
-def test_connections_stay_where_they_are_when_gateways_come_and_go(gates: GatewayScene, side: Side) -> None:
-    """Thirty open connections. When a third gateway comes, all of them live, and new ones use it. When a gateway is
-    killed, those of the other two live all the same: none moves."""
+def test_connections_stay_where_they_are_when_gateways_come_and_go(gates: GatewayScene) -> None:
+    """Twenty open connections in each family. When a third gateway comes, all of them live, and new ones use it. When a
+    gateway is killed, those of the other two live all the same: none moves."""
     gates.apply(gateway(OUT, replicas=2))
     gates.stand(OUT)
     gates.annotate(pod(1), asks(OUT))
-    two = gates.ways(OUT, side)
-    gates.comes_to_share(pod(1), side, two, before=[side.node(1)])
-    with gates.holding(pod(1), side, 30) as held:
-        assert {item.source for item in held} == set(two)
+    two = all_ways(gates, OUT)
+    shared(gates, two, before={family: {side.node(1): "node-1"} for family, side in SIDES.items()})
+    with gates.holding(pod(1), FOUR, 20) as four, gates.holding(pod(1), SIX, 20) as six:
+        held = [*four, *six]
+        assert {item.source for item in held} == {*two[4], *two[6]}
         gates.apply(gateway(OUT, replicas=3))
         gates.stand(OUT)
-        three = gates.ways(OUT, side)
-        gates.comes_to_share(pod(1), side, three)
-        assert [item.source for item in held if not item.alive] == []
-        victim = next(row for row in gates.state(OUT).gateways if set(row.addresses) & set(two))
+        three = all_ways(gates, OUT)
+        shared(gates, three, before=two)
+        assert lost(held) == []
+        victim = next(row for row in gates.state(OUT).gateways if set(row.addresses) & {*two[4], *two[6]})
         gates.lab.kubectl("delete", "pod", victim.pod, "-n", HOME, "--grace-period=0", "--force")
         survivors = [item for item in held if item.source not in victim.addresses]
-        assert [item.source for item in survivors if not item.alive] == []
+        assert lost(survivors) == []
         gates.stand(OUT)
-        gates.comes_to_share(pod(1), side, gates.ways(OUT, side), before=list(three))
-        assert [item.source for item in survivors if not item.alive] == []
+        shared(gates, all_ways(gates, OUT), before=three)
+        assert lost(survivors) == []
 
 
-def test_a_gateway_that_comes_to_the_clients_own_node_moves_no_connection(gates: GatewayScene, side: Side) -> None:
+def test_a_gateway_that_comes_to_the_clients_own_node_moves_no_connection(gates: GatewayScene) -> None:
     """A client of two gateways on other nodes: when a third one comes beside it, and is away for a moment and back, all
     open connections live."""
     gates.annotate(pod(1), asks(f"{LEFT},{RIGHT},near"))
-    two = dict([gates.way(LEFT, side), gates.way(RIGHT, side)])
-    gates.comes_to_share(pod(1), side, two, before=[side.node(1)])
-    with gates.holding(pod(1), side, 16) as held:
-        assert {item.source for item in held} == set(two)
-        near: dict[str, str] = {}
+    two = all_ways(gates, LEFT, RIGHT)
+    ways = two
+    shared(gates, two, before={family: {side.node(1): "node-1"} for family, side in SIDES.items()})
+    with gates.holding(pod(1), FOUR, 16) as four, gates.holding(pod(1), SIX, 16) as six:
+        assert {item.source for item in (*four, *six)} == {*two[4], *two[6]}
         for replicas in (1, 0, 1):
             gates.apply(gateway("near", node=1, replicas=replicas))
             gates.stand("near")
-            before, near = near, gates.ways("near", side)
-            gates.comes_to_share(pod(1), side, two | near, before=[*before])
-            assert [item.source for item in held if not item.alive] == []
+            before, ways = ways, all_ways(gates, LEFT, RIGHT, "near")
+            shared(gates, ways, before=before)
+            assert lost([*four, *six]) == []
+
+
+Ways = dict[int, dict[str, str]]
+"""Addresses and their nodes, by family."""
+
+
+def all_ways(scene: GatewayScene, *names: str) -> Ways:
+    """Those of several gateways together."""
+    return {
+        family: {address: node for name in names for address, node in scene.ways(name, side).items()}
+        for family, side in SIDES.items()
+    }
+
+
+def shared(scene: GatewayScene, ways: Ways, *, before: Ways) -> None:
+    """New connections of the pod of node-1 come to leave by all of these ways, in both families."""
+    for family, side in SIDES.items():
+        scene.comes_to_share(pod(1), side, ways[family], before=[*before[family]])
+
+
+def lost(held: Sequence[Held]) -> list[str]:
+    """The addresses of connections that do not live."""
+    return [item.source for item in held if not item.alive]
 
 
 def test_gateways_are_nobodys_clients(gates: GatewayScene, side: Side) -> None:
