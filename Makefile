@@ -1,6 +1,8 @@
 # Every target first makes sure that what it needs is installed (tools/bootstrap).
 SHELL := /bin/bash
 VENV ?= .venv
+# Labs wait more than they compute, so that several at a time fit two cores. Each process has labs of its own.
+LABS ?= 3
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
@@ -15,7 +17,8 @@ demo: install
 	$(BIN)/python -m tools.demo
 
 test: install lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore tests/lab
+	$(BIN)/python -m pytest -q -n $(LABS) --dist loadfile tests/lab
 
 lint: install
 	$(BIN)/ruff check .
