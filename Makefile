@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 VENV ?= .venv
 # Labs wait more than they compute, so that several at a time fit two cores. Each process has labs of its own.
-LABS ?= 3
+LABS ?= 4
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/python -m tools.demo
 
 test: install lint
-	$(BIN)/python -m pytest -q --ignore tests/lab
+	$(BIN)/python -m pytest -q -n 2 --ignore tests/lab
 	$(BIN)/python -m pytest -q -n $(LABS) --dist loadfile tests/lab
 
 lint: install

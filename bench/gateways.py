@@ -2,7 +2,7 @@
 
 Two gateways, each on a node of its own, and a client on a third, which begins a connection every 5 ms. All times are
 the defaults: BFD 100 ms times three, readiness asked every two seconds and given up at the second failure, 30 s of
-grace for a deleted pod, five seconds until a node whose agent is frozen speaks no more BFD. A gateway's packets are
+grace for a deleted pod, eight seconds until a node whose agent is frozen speaks no more BFD. A gateway's packets are
 handled by its node: as long as that stands, connections to a lost gateway go on working.
 """
 

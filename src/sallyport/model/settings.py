@@ -26,7 +26,7 @@ class Settings:
     device_prefix: str = "sp-vx"
     interval_ms: int = 100
     multiplier: int = 3
-    dead_after: int = 5
+    dead_after: int = 8
     guard: bool = True
 
     @property
