@@ -77,7 +77,7 @@ def test_routes_of_the_main_table_end_with_bird() -> None:
         ({"hops": 3, "bfd": True}, {"multihop 3;", "ttl security on;"}),
         ({"device": "", "via": "192.0.2.1", "bfd": True}, {"multihop;"}),
     ],
-    ids=str,
+    ids=lambda item: ",".join(sorted(item)),
 )
 def test_a_peer_is_on_a_link_or_behind_routers(fields: dict[str, object], lines: set[str]) -> None:
     """BFD watches the former alone, and TTL security counts the latter."""
