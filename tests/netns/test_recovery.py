@@ -11,13 +11,18 @@ from sallyport.model.state import FAMILIES, ClusterState, Family
 
 pytestmark = pytest.mark.root
 
+REMOTE = {Kind.NEIGHBOR, Kind.FDB, Kind.NEXT_HOP}
+"""What a node without clients of remote exits lacks."""
+GATEWAYS = {Kind.FIB, Kind.CHAIN, Kind.SESSION}
+"""What gateways and external networks bring: see test_gateways.py, test_networks.py and the contract tests."""
+
 
 def test_a_fresh_agent_finds_nothing_to_do(world: World, a: Agent, b: Agent) -> None:
     """With nothing in memory, what the kernel and BIRD hold is read back equal to what is planned."""
     cluster = everything(world)
     for agent in (b, a):
         plan = agent.sync(cluster)
-        assert {item.kind for item in plan.objects} >= set(Kind) - {Kind.NEIGHBOR, Kind.FDB, Kind.NEXT_HOP}
+        assert {item.kind for item in plan.objects} >= set(Kind) - REMOTE - GATEWAYS
         assert agent.differences(agent.plan(cluster)) == {}
 
 
