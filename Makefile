@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 VENV ?= .venv
 # Labs wait more than they compute, so that several at a time fit two cores. Each process has labs of its own.
-LABS ?= 4
+LABS ?= 3
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
@@ -18,7 +18,8 @@ demo: install
 
 test: install lint
 	$(BIN)/python -m pytest -q -n 2 --ignore tests/lab
-	$(BIN)/python -m pytest -q -n $(LABS) --dist loadfile tests/lab
+	$(BIN)/python -m pytest -q -n $(LABS) --dist loadfile -m "not alone" tests/lab
+	$(BIN)/python -m pytest -q -m alone tests/lab
 
 lint: install
 	$(BIN)/ruff check .

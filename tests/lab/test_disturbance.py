@@ -16,7 +16,7 @@ from sallyport.model.settings import Settings
 from sallyport.processes.settings import LEASE_PREFIX
 from sallyport.processes.settings import NAMESPACE as SALLYPORT
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 SERVED = {family: side.spare(1) for family, side in SIDES.items()}
 """The egress IPs at node-3 with which the pod of node-1 leaves."""

@@ -20,7 +20,7 @@ from tests.lab.scene import NAMESPACE, SIDES, becomes, pod
 from sallyport.apis.calico.annotations import GATEWAY_LABEL
 from sallyport.lab.driving import Asked, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 FOUR, SIX = SIDES.values()
 BOTH = f"{LEFT},{RIGHT}"

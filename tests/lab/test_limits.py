@@ -14,7 +14,7 @@ from sallyport.apis.antrea.types import EGRESSES, LIMIT_ANNOTATION
 from sallyport.lab import namespaces
 from sallyport.lab.driving import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 MEGABIT = 1_000_000
 

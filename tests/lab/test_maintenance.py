@@ -26,7 +26,7 @@ from sallyport.apis.calico.annotations import (
 from sallyport.apis.calico.pods import next_hops
 from sallyport.lab.driving import Asked, answers, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 GRACE = 4
 """Seconds that a gateway has to end."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from tests.lab.scene import GATEWAYS, Scene, Side, becomes, egress, ip_pool, on, pod
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 
 OBSERVERS = ("node-1", "router")

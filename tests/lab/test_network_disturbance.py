@@ -19,7 +19,7 @@ from sallyport.lab.driving import until
 from sallyport.processes.settings import LEASE_PREFIX
 from sallyport.processes.settings import NAMESPACE as SALLYPORT
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 OFFICE = "203.0.113.128/25"
 """A route that a user puts into a network's table himself."""

@@ -14,7 +14,7 @@ from tests.lab.scene import GATEWAYS, SIDES, Flows, Scene, becomes, egress, ip_p
 
 from sallyport.lab.driving import Asked, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 SERVED = {family: side.spare(1) for family, side in SIDES.items()}
 """The egress IPs of the pod of node-1. node-3 is to hold both of them, and node-2 where node-3 is gone."""
