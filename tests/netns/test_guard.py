@@ -223,3 +223,22 @@ def test_a_datagram_into_a_forgotten_flow_draws_no_answer_from_the_pods_own_addr
                 near.recv(10)
             near.send(b"!")
             assert sources(seen, family) == {EGRESS[family]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_left_of_a_forgotten_connection_does_not_leave_once_its_pod_is_free(
+    world: World, a: Agent, family: Family
+) -> None:
+    """Its FIN is no beginning of a connection, so no NAT is applied to it: it would go with the pod's own address."""
+    free = state(world, clients=[client(world, "a")])
+    a.sync(free)
+    with line("pod-a", family) as (near, far):
+        assert says(near, far)
+        a.sync(steered(world, family, by="a"))
+        with inside("a"):
+            assert a.hands.forget_connections([pod(1)[family]]) == []
+        a.sync(free)
+        with capture("outside") as seen:
+            near.shutdown(socket.SHUT_RDWR)
+            assert ask("pod-a", SERVER[family])
+            assert pod(1)[family] not in {packet.source for packet in seen.packets()}
