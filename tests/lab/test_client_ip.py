@@ -12,7 +12,7 @@ from tests.lab.scene import EVERY_WEB_POD, NAMESPACE, NODES, Scene, Side, become
 
 from sallyport.lab.driving import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.alone]
 
 ANY_WEB_POD = {"podSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}
 

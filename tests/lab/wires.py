@@ -115,6 +115,7 @@ class Networks(Scene):
 
     wires: Mapping[str, Capture] = field(default_factory=dict)
     _edited: bool = False
+    _lately: Mapping[str, set[str]] = field(default_factory=dict)
 
     # Objects
 
@@ -193,12 +194,14 @@ class Networks(Scene):
 
     @contextlib.contextmanager
     def on_wires(self, **allowed: set[str]) -> Iterator[None]:
-        """While the block runs, no request is seen on a wire but from the sources that are allowed there."""
+        """While the block runs, no request is seen on a wire but from the sources that are allowed there, or were in the
+        block before: what ends a connection may be late."""
+        lately, self._lately = self._lately, allowed
         before = {wire: len(capture.settle()) for wire, capture in self.wires.items()}
         yield
         for wire, capture in self.wires.items():
             seen = {frame.source for frame in capture.settle()[before[wire] :]}
-            wrong = seen - allowed.get(wire, set())
+            wrong = seen - allowed.get(wire, set()) - lately.get(wire, set())
             assert not wrong, f"a request went to {wire} from {wrong}; only {allowed.get(wire, set())} may"
 
     def served_by(self, gateway: str) -> set[str]:
