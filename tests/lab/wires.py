@@ -194,8 +194,8 @@ class Networks(Scene):
 
     @contextlib.contextmanager
     def on_wires(self, **allowed: set[str]) -> Iterator[None]:
-        """While the block runs, no request is seen on a wire but from the sources that are allowed there, or were in the
-        block before: what ends a connection may be late."""
+        """While the block runs, no request is seen on a wire but from the sources that are allowed there, or were in
+        the block before: what ends a connection may be late."""
         lately, self._lately = self._lately, allowed
         before = {wire: len(capture.settle()) for wire, capture in self.wires.items()}
         yield

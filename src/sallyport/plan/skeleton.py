@@ -141,8 +141,8 @@ _UNMARKED = """
     {ip} daddr @excluded{f} return
     {ip} saddr . {ip} daddr @ordinary{f} return
     {ip} saddr @governed{f} counter drop
-    # What is left of a connection that was forgotten while its pod was governed: conntrack calls it invalid, and what is
-    # invalid gets no NAT, the CNI's masquerade neither. A FIN went out with the pod's own address.
+    # What is left of a connection that was forgotten while its pod was governed: conntrack calls it invalid, and what
+    # is invalid gets no NAT, the CNI's masquerade neither. A FIN went out with the pod's own address.
     {ip} saddr @forgotten{f} ct state invalid counter drop
     {ip} saddr @free{f} return
     {ip} saddr @local_pods{f} add @unknown{f} {{ {ip} saddr }} counter drop
