@@ -4,9 +4,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cache
+from random import Random
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -14,9 +16,11 @@ import aiohttp
 import msgspec
 
 from sallyport.apis.resource import Resource
+from sallyport.kube.clock import Clock, SystemClock
 from sallyport.kube.credentials import Connection, Credential, CredentialsError
 from sallyport.kube.errors import ApiError, Throttled, Unauthorized, Unavailable, from_answer
 from sallyport.kube.identity import to_body
+from sallyport.kube.reach import Reach
 
 T = TypeVar("T")
 PatchKind = Literal["merge", "json", "apply", "strategic"]
@@ -69,11 +73,23 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 class Client:
     """A connection pool to one API server. Use as `async with Client(connection) as client`.
 
-    Every method raises an `ApiError` (errors.py) when it does not get what it asked for.
+    Every method raises an `ApiError` (errors.py) when it does not get what it asked for. `ahead` is by how many seconds
+    the server's clock is before ours, to a second, as its last answer said.
     """
 
-    def __init__(self, connection: Connection, *, timeout: float = 30.0, user_agent: str = "sallyport") -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        timeout: float = 30.0,
+        user_agent: str = "sallyport",
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
         self.connection = connection
+        self.ahead = 0.0
+        self._clock, self._random = clock or SystemClock(), random or Random()
+        self.reach = Reach(self._clock)
         self._timeout = timeout
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
@@ -205,7 +221,8 @@ class Client:
             except Throttled as error:
                 if attempt == 2 or error.retry_after is None:
                     raise
-                await asyncio.sleep(min(error.retry_after, self._timeout))
+                # Not all who were sent away are to come back in the same moment.
+                await self._clock.sleep(min(error.retry_after, self._timeout) * (1 + self._random.random() / 2))
         raise AssertionError("unreachable")
 
     @asynccontextmanager
@@ -233,10 +250,10 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request. After a 401 it is sent once more with credentials read anew."""
         for attempt in range(2):
-            answer = await self._send(method, path, asked, params, data, content_type, limit)
+            answer, used = await self._send(method, path, asked, params, data, content_type, limit)
             if answer.status == 401 and attempt == 0:
                 answer.close()
-                self.connection.source.forget()
+                self.connection.source.forget(used)
                 continue
             try:
                 yield answer
@@ -255,7 +272,8 @@ class Client:
         data: bytes | None,
         content_type: str,
         limit: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
+    ) -> tuple[aiohttp.ClientResponse, Credential]:
+        """The answer's beginning, and by which credential it was asked for."""
         if self._session is None:
             raise RuntimeError("the client is used outside its async with block")
         try:
@@ -269,20 +287,28 @@ class Client:
         if data is not None:
             headers["Content-Type"] = content_type
         try:
-            return await self._session.request(
-                method,
-                self.connection.server + path,
-                params=params,
-                data=data,
-                headers=headers,
-                timeout=limit,
-                ssl=self._ssl if self._ssl is not None else True,
-                server_hostname=self.connection.tls_server_name,
-                proxy=self.connection.proxy,
-                allow_redirects=False,
-            )
+            # A stream has no end, but it has a beginning: a server that is frozen takes connections and says nothing.
+            async with asyncio.timeout(self._timeout if limit.total is None else None):
+                answer = await self._session.request(
+                    method,
+                    self.connection.server + path,
+                    params=params,
+                    data=data,
+                    headers=headers,
+                    timeout=limit,
+                    ssl=self._ssl if self._ssl is not None else True,
+                    server_hostname=self.connection.tls_server_name,
+                    proxy=self.connection.proxy,
+                    allow_redirects=False,
+                )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(0, "Unavailable", _words(error), asked=asked) from error
+        self._set_ahead(answer.headers.get("Date", ""))
+        return answer, credential
+
+    def _set_ahead(self, date: str) -> None:
+        with suppress(ValueError):  # not every proxy gives a date
+            self.ahead = parsedate_to_datetime(date).timestamp() - self._clock.now()
 
     @staticmethod
     def _typed(resource: Resource[Any], obj: object) -> dict[str, object]:

@@ -30,8 +30,8 @@ class Source(Protocol):
     async def current(self) -> Credential:
         """A credential that is valid now. `CredentialsError` if there is none."""
 
-    def forget(self) -> None:
-        """The server refused the current one: get another next time."""
+    def forget(self, refused: Credential) -> None:
+        """The server refused this one: get another next time, unless that has been done meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Fixed:
     async def current(self) -> Credential:
         return self.credential
 
-    def forget(self) -> None:
+    def forget(self, refused: Credential) -> None:
         pass
 
 
@@ -64,8 +64,9 @@ class TokenFile:
             self._read_at = self._now()
         return self._credential
 
-    def forget(self) -> None:
-        self._read_at = float("-inf")
+    def forget(self, refused: Credential) -> None:
+        if refused == self._credential:
+            self._read_at = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)

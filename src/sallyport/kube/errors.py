@@ -30,7 +30,11 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
 
-class Unauthorized(ApiError):
+class Outage(ApiError):
+    """No fault of the request: the server, or the way to it, is in trouble, and any other request would fare alike."""
+
+
+class Unauthorized(Outage):
     """401: the credentials are not accepted, also not after they were read again."""
 
 
@@ -59,12 +63,12 @@ class Invalid(ApiError):
     """400 or 422: the object or the request breaks the schema or a validation rule."""
 
 
-class Throttled(ApiError):
+class Throttled(Outage):
     """429: too many requests."""
 
 
-class Unavailable(ApiError):
-    """No connection, no answer in time, or a 5xx: worth another try later."""
+class Unavailable(Outage):
+    """No connection, no answer in time, or 502 to 504 of the server or of what stands before it."""
 
 
 class _Status(msgspec.Struct):
@@ -83,6 +87,9 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     410: Gone,
     422: Invalid,
     429: Throttled,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
 }
 _REASONS = {
     401: "Unauthorized",
@@ -106,7 +113,7 @@ def from_answer(status: int, body: bytes, *, asked: str, retry_after: str | None
         said = _Status(message=" ".join(body[:300].decode(errors="replace").split()))
     code = status or said.code
     reason = said.reason or _REASONS.get(code, "Unknown")
-    kind = _BY_STATUS.get(code, Unavailable if code >= 500 else ApiError)
+    kind = _BY_STATUS.get(code, ApiError)
     if code == 409 and reason == "AlreadyExists":
         kind = AlreadyExists
     try:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import Random
 from typing import Literal
 
 import msgspec
@@ -16,7 +17,8 @@ import structlog
 
 from sallyport.apis.resource import Resource
 from sallyport.kube.client import Client
-from sallyport.kube.errors import ApiError, NotFound
+from sallyport.kube.clock import Backoff
+from sallyport.kube.errors import ApiError, NotFound, Outage
 from sallyport.model.state import ObjectRef
 
 log = structlog.get_logger(__name__)
@@ -49,9 +51,9 @@ class _Told:
 class Recorder:
     """Takes events at once and sends them in the background; never fails its caller.
 
-    `component` and `host` say who speaks. At most `capacity` events wait; further ones are dropped and counted
-    in `dropped`. The same words on the same object within `window` seconds are one event with a count.
-    `api_versions` gives the apiVersion of a kind, where a reader should have it.
+    `component` and `host` say who speaks. At most `capacity` events wait, as long as the server is in trouble; further
+    ones are dropped and counted in `dropped`. The same words on the same object within `window` seconds are one event
+    with a count. `api_versions` gives the apiVersion of a kind, where a reader should have it.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Recorder:
         capacity: int = 1000,
         window: float = 600.0,
         now: Callable[[], float] = time.time,
+        random: Random | None = None,
     ) -> None:
         self.dropped = 0
+        self._backoff = Backoff(random or Random(), first=1.0)
         self._client, self._component, self._host = client, component, host
         self._api_versions, self._now = api_versions or {}, now
         self._capacity, self._window = capacity, window
@@ -94,18 +98,35 @@ class Recorder:
         """Send what was recorded, until cancelled."""
         while True:
             await self._wake.wait()
-            await self.flush()
+            if await self.flush():
+                self._backoff.reset()
+            else:
+                await asyncio.sleep(self._backoff.next())
 
-    async def flush(self) -> None:
-        """Send all that waits. What the server refuses is logged and forgotten."""
+    async def flush(self) -> bool:
+        """Send all that waits; False if some of it waits on, because the server is in trouble. What it refuses is
+        logged and forgotten."""
         self._wake.clear()
         while self._waiting:
             same, (first, last, count) = self._waiting.popitem(last=False)
             try:
                 await self._send(same, first, last, count)
+            except Outage:
+                self._keep(same, first, last, count)
+                return False
             except ApiError as error:
                 self.dropped += count
                 log.warning("event.lost", reason=same[2], object=str(same[0]), error=str(error))
+        return True
+
+    def _keep(self, same: _Same, first: float, last: float, count: int) -> None:
+        """Have an event wait that could not be sent, before all others."""
+        if same in self._waiting:  # it has happened once more meanwhile
+            _, last, more = self._waiting[same]
+            count += more
+        self._waiting[same] = (first, last, count)
+        self._waiting.move_to_end(same, last=False)
+        self._wake.set()
 
     async def _send(self, same: _Same, first: float, last: float, count: int) -> None:
         namespace = same[0].namespace or "default"  # where kubectl looks for events of cluster-wide kinds

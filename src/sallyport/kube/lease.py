@@ -14,9 +14,13 @@ import structlog
 from sallyport.apis.core import LEASES, Lease
 from sallyport.kube.client import Client
 from sallyport.kube.clock import Clock, SystemClock, within
-from sallyport.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from sallyport.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, Unavailable
 
 log = structlog.get_logger(__name__)
+
+PATIENCE = 10.0
+"""Seconds that a renewal of a node's lease may take, as a kubelet allows it (pkg/kubelet, nodeLeaseRenewInterval): with
+more, one lost request could use up the whole lease."""
 
 
 def micro_time(seconds: float) -> str:
@@ -34,7 +38,8 @@ async def renew_lease(
     now: datetime,
     annotations: Mapping[str, str] | None = None,
 ) -> Lease:
-    """Say that `holder` is alive `now`, and for `duration` (whole seconds) from then on; mostly one request."""
+    """Say that `holder` is alive `now`, and for `duration` (whole seconds) from then on; mostly one request. ApiError
+    where the server did not take it within `PATIENCE` seconds."""
     meta = {"annotations": dict(annotations)} if annotations else {}
     spec = {
         "holderIdentity": holder,
@@ -42,10 +47,15 @@ async def renew_lease(
         "renewTime": micro_time(now.timestamp()),
     }
     try:
-        return await client.patch(LEASES, name, {"metadata": meta, "spec": spec}, namespace)
-    except NotFound:
-        body = {"metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
-        return await client.create(LEASES, body, namespace)
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await client.patch(LEASES, name, {"metadata": meta, "spec": spec}, namespace)
+            except NotFound:
+                body = {"metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
+                return await client.create(LEASES, body, namespace)
+    except TimeoutError as error:
+        message = f"no answer in {PATIENCE:g} s"
+        raise Unavailable(0, "Unavailable", message, asked=f"patch {LEASES.path(namespace, name)}") from error
 
 
 class Elector:
@@ -79,6 +89,7 @@ class Elector:
         self._random = random or Random()
         self._seen: Lease | None = None
         self._seen_at = 0.0
+        self._trouble = ""
 
     @property
     def leading(self) -> bool:
@@ -148,11 +159,16 @@ class Elector:
         return self.leading
 
     def _failed(self, error: ApiError) -> bool:
-        if not isinstance(error, Conflict | AlreadyExists):
-            log.warning("lease.unreachable", lease=self._name, error=str(error))
+        if isinstance(error, Conflict | AlreadyExists):
+            return False
+        if not self._client.reach.failed(self._name, error) and str(error) != self._trouble:
+            log.warning("lease.refused", lease=self._name, error=str(error))
+        self._trouble = str(error)
         return False
 
     def _observe(self, lease: Lease) -> None:
+        self._client.reach.answered(self._name)
+        self._trouble = ""
         if self._seen is None or lease.spec != self._seen.spec:
             self._seen_at = self._clock.monotonic()
         self._seen = lease

@@ -54,8 +54,9 @@ class ExecPlugin:
             assert self._credential is not None
             return self._credential
 
-    def forget(self) -> None:
-        self._credential = None
+    def forget(self, refused: Credential) -> None:
+        if refused == self._credential:
+            self._credential = None
 
     async def _run(self) -> bytes:
         config = self._config

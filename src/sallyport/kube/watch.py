@@ -26,6 +26,14 @@ OnChange = Callable[[Key, T | None, T | None], None]
 
 log = structlog.get_logger(__name__)
 
+BOOKMARKED = 90.0
+"""Seconds without a byte after which a watch is taken for dead that has had a bookmark: an API server sends one each
+minute, up to a quarter later (k8s.io/apiserver/pkg/storage/cacher)."""
+LASTING = 10.0
+"""Seconds after which a watch has been one: when it breaks then, the next is asked for at once."""
+STEADY = 120.0
+"""Seconds without a 410 after which the next one is the first again."""
+
 
 class Cache(Generic[T]):
     """The objects of one kind as last heard of. Only a `Reflector` changes it.
@@ -85,11 +93,11 @@ class Reflector(Generic[T]):
 
     Lists in pages of `page_limit`, then watches from there, again and again with the last resourceVersion seen;
     lists again when that is too old. The server ends a watch after `watch_seconds` to twice that; one on which
-    not a byte came for `silence` seconds is taken for dead (None: 10 s longer than the server may hold it).
+    not a byte came for `silence` seconds after a bookmark is taken for dead, and so is one that is 10 s overdue.
     An object that does not fit the type is reported and left out, and hides no other.
 
     `heard` is the clock's monotonic second at which the server last said anything; `trouble` is the present
-    error in one line, "" while all is well.
+    error in one line, "" while all is well, and `since` when it began, in seconds since the epoch.
     """
 
     def __init__(
@@ -105,12 +113,13 @@ class Reflector(Generic[T]):
         random: Random | None = None,
         page_limit: int = 500,
         watch_seconds: float = 240.0,
-        silence: float | None = None,
+        silence: float = BOOKMARKED,
     ) -> None:
         self.cache: Cache[T] = Cache(on_change)
         self.resource = resource
         self.heard = float("-inf")
         self.trouble = ""
+        self.since = 0.0
         self._client = client
         self._namespace = namespace
         self._field_selector = field_selector
@@ -121,7 +130,10 @@ class Reflector(Generic[T]):
         self._watch_seconds = watch_seconds
         self._silence = silence
         self._backoff = Backoff(self._random)
+        self._relists = Backoff(self._random, first=1.0)
+        self._expired = float("-inf")
         self._revision = ""
+        self._bookmarked = False
 
     async def run(self) -> None:
         """List and watch until cancelled. Errors of the API server never end it; they make it wait."""
@@ -129,35 +141,49 @@ class Reflector(Generic[T]):
             try:
                 if not self._revision:
                     await self._list()
-                started = self._clock.monotonic()
-                heard_any = await self._watch()
-                if not heard_any and self._clock.monotonic() - started < 1:
-                    raise Unavailable(0, "Unavailable", "the server ended the watch at once", asked=self._asked)
-                self._backoff.reset()
+                await self._watch()
             except Gone as error:
                 log.debug("watch.relist", resource=self.resource.plural, reason=str(error))
                 self._revision = ""
-                # A server that answers each fresh list with 410 must not be asked in a tight loop.
-                await self._clock.sleep(self._backoff.next())
+                await self._clock.sleep(self._relist_wait())
             except ApiError as error:
-                if str(error) != self.trouble:
-                    log.warning("watch.trouble", resource=self.resource.plural, error=str(error))
-                self.trouble = str(error)
-                await self._clock.sleep(max(self._backoff.next(), error.retry_after or 0))
+                self._note(error)
+                # What the server asks for, and some more: all others were told the same.
+                await self._clock.sleep(self._backoff.next() + (error.retry_after or 0))
+
+    def _relist_wait(self) -> float:
+        """Seconds until all is listed anew. They are few for the first time in a while; but a server that goes on
+        saying 410 is not to be asked for lists all the time, whatever it says in between."""
+        now, before = self._clock.monotonic(), self._expired
+        self._expired = now
+        if now - before > STEADY:
+            self._relists.reset()
+        return self._relists.next()
+
+    def _note(self, error: ApiError) -> None:
+        told = self._client.reach.failed(self._asker, error)
+        if str(error) != self.trouble and not told:
+            log.warning("watch.trouble", resource=self.resource.plural, error=str(error))
+        if not self.trouble:
+            self.since = self._clock.now()
+        self.trouble = str(error)
 
     @property
     def _asked(self) -> str:
         return f"watch {self.resource.path(self._namespace)}"
 
+    @property
+    def _asker(self) -> str:
+        return f"{self._asked} {self._field_selector} {self._label_selector}"
+
     def _alive(self) -> None:
         self.heard = self._clock.monotonic()
-        self.trouble = ""
+        if self.trouble:
+            self.trouble = ""
+            self._client.reach.answered(self._asker)
 
     async def _list(self) -> None:
-        try:
-            objects, revision = await self._pages(self._page_limit)
-        except Gone:  # the continue token expired between two pages: all at once, as client-go does
-            objects, revision = await self._pages(0)
+        objects, revision = await self._pages(self._page_limit)
         self._alive()
         self.cache.replace(objects)
         self._revision = revision
@@ -166,14 +192,19 @@ class Reflector(Generic[T]):
         objects: list[T] = []
         token = ""
         while True:
-            page = await self._client.list_page(
-                self.resource,
-                self._namespace,
-                limit=limit,
-                continue_=token,
-                field_selector=self._field_selector,
-                label_selector=self._label_selector,
-            )
+            try:
+                page = await self._client.list_page(
+                    self.resource,
+                    self._namespace,
+                    limit=limit,
+                    continue_=token,
+                    field_selector=self._field_selector,
+                    label_selector=self._label_selector,
+                )
+            except Gone:
+                if not token:
+                    raise
+                return await self._pages(0)  # the token expired between two pages: all at once, as client-go does
             objects += page.items
             for line in page.undecodable:
                 log.error("watch.undecodable", object=line)
@@ -181,8 +212,9 @@ class Reflector(Generic[T]):
             if not token:
                 return objects, page.resource_version
 
-    async def _watch(self) -> bool:
-        """Follow one watch to its end; True if anything came."""
+    async def _watch(self) -> None:
+        """Follow one watch to its end."""
+        started = self._clock.monotonic()
         seconds = self._watch_seconds * (1 + self._random.random())
         params = {
             "watch": "true",
@@ -194,19 +226,20 @@ class Reflector(Generic[T]):
             params["fieldSelector"] = self._field_selector
         if self._label_selector:
             params["labelSelector"] = self._label_selector
-        silence = self._silence if self._silence is not None else seconds + 10
-        any_came = False
+        self._bookmarked = False
         async with self._client.stream(self.resource.path(self._namespace), params=params) as answer:
             self._alive()
-            async for line in self._lines(answer, silence):
-                any_came = True
+            async for line in self._lines(answer, seconds + 10):
                 self._take(line)
-                self._backoff.reset()
-        return any_came
+                if self.heard - started > LASTING:
+                    self._backoff.reset()
+        if self._clock.monotonic() - started < 1:
+            raise Unavailable(0, "Unavailable", "the server ended the watch at once", asked=self._asked)
+        self._backoff.reset()
 
-    async def _lines(self, answer: aiohttp.ClientResponse, silence: float) -> AsyncIterator[bytes]:
-        """The lines of the answer, of any length. `Unavailable` after `silence` seconds without a byte."""
-        guard = asyncio.create_task(self._guard(answer, silence))
+    async def _lines(self, answer: aiohttp.ClientResponse, seconds: float) -> AsyncIterator[bytes]:
+        """The lines of the answer, of any length. `Unavailable` after too long without a byte."""
+        guard = asyncio.create_task(self._guard(answer, self._clock.monotonic() + seconds))
         parts: list[bytes] = []
         try:
             async for chunk in answer.content.iter_any():
@@ -218,19 +251,24 @@ class Reflector(Generic[T]):
                     parts = [other]
                     if line:
                         yield line
-        except aiohttp.ClientError as error:
-            if guard.done():
-                message = f"the watch was silent for {silence:g} s"
-                raise Unavailable(0, "Unavailable", message, asked=self._asked) from error
-            raise
+        except aiohttp.ClientError:
+            if not guard.done():
+                raise
         finally:
             guard.cancel()
+        if guard.done() and not guard.cancelled():
+            message = f"the watch was silent for {self._clock.monotonic() - self.heard:.0f} s"
+            raise Unavailable(0, "Unavailable", message, asked=self._asked)
 
-    async def _guard(self, answer: aiohttp.ClientResponse, silence: float) -> None:
-        """Close a silent answer. One task for the whole watch: a timer for each chunk would cost more."""
-        while (left := self.heard + silence - self._clock.monotonic()) > 0:
-            await self._clock.sleep(left)
+    async def _guard(self, answer: aiohttp.ClientResponse, end: float) -> None:
+        """Close an answer that is silent, or overdue at monotonic second `end`. One task for the whole watch: a timer
+        for each chunk would cost more."""
+        while (left := self._deadline(end) - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left, self._silence))
         answer.close()
+
+    def _deadline(self, end: float) -> float:
+        return min(end, self.heard + self._silence) if self._bookmarked else end
 
     def _take(self, line: bytes) -> None:
         try:
@@ -241,6 +279,7 @@ class Reflector(Generic[T]):
             raise from_answer(0, bytes(event.object), asked=self._asked)
         self._revision = decoder(_Bookmark).decode(event.object).metadata.resource_version or self._revision
         if event.type == "BOOKMARK":
+            self._bookmarked = True
             return
         try:
             obj = decoder(self.resource.type).decode(event.object)

@@ -62,7 +62,7 @@ def node(name: str, revision: str, uid: str = "u1") -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[Client]:
+async def serving(handler: Handler, clock: FakeClock | None = None) -> AsyncIterator[Client]:
     """A client of a server that answers every request by `handler`."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
@@ -72,7 +72,7 @@ async def serving(handler: Handler) -> AsyncIterator[Client]:
     await site.start()
     host, port = runner.addresses[0][:2]
     try:
-        async with Client(Connection(f"http://{host}:{port}")) as client:
+        async with Client(Connection(f"http://{host}:{port}"), clock=clock) as client:
             yield client
     finally:
         await runner.cleanup()

@@ -60,8 +60,8 @@ async def test_a_plugin_runs_again_only_when_its_credential_has_expired(tmp_path
     await source.current()
     assert runs.read_text().count("run") == 1
     time[0] = 100
-    await source.current()
-    source.forget()
+    used = await source.current()
+    source.forget(used)
     await source.current()
     assert runs.read_text().count("run") == 3
 

@@ -8,12 +8,15 @@ from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 from tests.unit.kube.server import FakeClock, answer, node, refusal, serving, until
 
 from sallyport.apis.core import NODES, Node
+from sallyport.kube.client import Client
 from sallyport.kube.identity import Key
-from sallyport.kube.watch import Reflector
+from sallyport.kube.watch import BOOKMARKED, Reflector
 
 
 def page(*items: dict[str, Any], revision: str = "10", token: str = "") -> web.Response:
@@ -89,7 +92,7 @@ async def test_a_watch_that_ends_is_resumed_from_the_last_bookmark() -> None:
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "77"}})
     script = Script([page(node("a", "1"))], [[bookmark, b"END"]])
     async with script.running():
-        await until(lambda: len(script.asked) == 3)
+        await until(lambda: len(script.asked) == 3, lambda: script.clock.advance(0.5))
     assert script.asked[2]["resourceVersion"] == "77"
 
 
@@ -109,13 +112,46 @@ async def test_an_object_made_anew_under_its_name_is_seen_as_gone_and_new() -> N
     assert script.changes == [("a", False, True), ("a", True, False), ("a", False, True)]
 
 
-async def test_a_silent_watch_is_given_up_and_resumed() -> None:
-    script = Script([page(node("a", "1"))], [[]])
-    async with script.running(silence=30) as reflector:
-        await until(lambda: len(script.asked) == 2)
-        await until(lambda: len(script.asked) == 3, lambda: script.clock.advance(10))
-        assert reflector.cache.synced.is_set()
-    assert script.asked[2]["resourceVersion"] == "10"
+BOOKMARK = event("BOOKMARK", {"metadata": {"resourceVersion": "77"}})
+
+
+@pytest.mark.parametrize(
+    ("chunks", "seconds", "revision"),
+    [([BOOKMARK], (BOOKMARKED, BOOKMARKED + 2), "77"), ([], (240 + 10, 480 + 12), "10")],
+    ids=["with bookmarks", "without"],
+)
+async def test_a_watch_that_goes_silent_is_told_and_resumed(
+    chunks: list[bytes], seconds: tuple[float, float], revision: str
+) -> None:
+    """After a bookmark there must be others; of a server that sends none, nothing is known until the watch is over."""
+    script = Script([page(node("a", "1"))], [chunks])
+    with capture_logs() as told:
+        async with script.running() as reflector:
+            await until(lambda: len(script.asked) == 2 and reflector._bookmarked == bool(chunks))
+            began = script.clock.seconds
+            await until(lambda: len(script.asked) == 3, lambda: script.clock.advance(1))
+            assert seconds[0] <= script.clock.seconds - began <= seconds[1]
+            await until(lambda: reflector.trouble == "")
+    assert script.asked[2]["resourceVersion"] == revision
+    assert [item["event"] for item in told] == ["api.trouble", "api.well"]
+    assert "silent for" in told[0]["error"]
+
+
+async def test_a_server_that_takes_a_watch_and_never_answers_is_noticed() -> None:
+    frozen = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return page(node("a", "1"))
+        await frozen.wait()
+        return web.Response()
+
+    async with serving(handle) as plain, Client(plain.connection, timeout=0.05) as client:
+        reflector = Reflector(client, NODES)
+        task = asyncio.create_task(reflector.run())
+        await until(lambda: reflector.trouble == "watch /api/v1/nodes: no answer in time")
+        task.cancel()
+        frozen.set()
 
 
 async def test_an_object_that_does_not_fit_its_type_hides_no_other() -> None:

@@ -96,8 +96,13 @@ async def test_the_same_event_again_is_counted_on_the_first() -> None:
             recorder.record(egress, "Normal", "Moved", f"to {number}", at=1003.0)
         assert recorder.dropped == 1
         store.down = True
-        await recorder.flush()  # never raises
-    first, second = store.writes
+        assert not await recorder.flush()
+        store.down = False
+        recorder.record(egress, "Normal", "Moved", "to 0", at=1004.0)
+        assert await recorder.flush()
+        assert recorder.dropped == 1, "what waited for the server was sent"
+    assert [(write[2]["message"], write[2]["count"]) for write in store.writes[2:]] == [("to 0", 2), ("to 1", 1)]
+    first, second = store.writes[:2]
     assert (first[0], first[1]) == ("POST", "/api/v1/namespaces/default/events")
     assert first[2]["involvedObject"] == {"kind": "Egress", "name": "e", "uid": "u"}
     assert (first[2]["count"], second[0], second[2]["count"]) == (2, "PATCH", 3)
@@ -201,7 +206,7 @@ async def test_a_refused_credential_is_read_again_once() -> None:
         async def current(self) -> Credential:
             return Credential(token=self.token)
 
-        def forget(self) -> None:
+        def forget(self, refused: Credential) -> None:
             self.token = "new"
 
     async def handle(request: web.Request) -> web.Response:
