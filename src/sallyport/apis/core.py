@@ -157,10 +157,22 @@ class LeaseSpec(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel
     lease_transitions: int | None = None
 
 
+class Written(Struct, frozen=True, gc=False, omit_defaults=True):
+    """When somebody wrote to an object last, by the API server's clock (RFC 3339): an entry of its managedFields."""
+
+    time: str | None = None
+
+
+class LeaseMeta(ObjectMeta, frozen=True, gc=False, omit_defaults=True, rename="camel"):
+    """Of a Lease it is also read when it was written."""
+
+    managed_fields: tuple[Written, ...] = ()
+
+
 class Lease(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
     """A lease: leader election, and the sign of life of an agent."""
 
-    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    metadata: LeaseMeta = field(default_factory=LeaseMeta)
     spec: LeaseSpec = field(default_factory=LeaseSpec)
     api_version: str = ""
     kind: str = ""

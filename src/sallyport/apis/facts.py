@@ -18,6 +18,8 @@ from sallyport.model.state import FAMILIES, Family, IPAddress, IPNetwork
 
 FACTS_ANNOTATION = "sallyport.io/facts"
 ROUTING_ANNOTATION = "sallyport.io/routing"
+UNHEARD_ANNOTATION = "sallyport.io/unheard"
+"""What an agent hears nothing of at present, a line for each kind with its reason; "" while it hears of everything."""
 MOST_ROUTES = 256
 """Routes of a network that are published: all annotations of an object have to fit into 256 KiB."""
 MOST_PREFIXES = 32

@@ -15,7 +15,8 @@ from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, ClusterState, Family, IPAddress, Problem
 from sallyport.plan.cluster import plan_cluster, recorded
 from sallyport.plan.node import plan_node
-from sallyport.processes.controller import living_agents, with_living
+from sallyport.processes.controller import with_living
+from sallyport.processes.renewals import living_agents
 from sallyport.processes.settings import LEASE_PREFIX
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from sallyport.apis.calico.types import (
     IPPOOLS,
 )
 from sallyport.apis.core import CONFIGMAPS, LEASES, NAMESPACES, NODES, PODS, Lease, Namespace, ObjectMeta
+from sallyport.apis.leases import renewed
 from sallyport.apis.manifests import Manifest
 from sallyport.apis.objects import Objects
 from sallyport.apis.resource import Resource
@@ -59,7 +60,8 @@ def told(command: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Objects and agents' leases. `moment` is when it was taken, by which leases are judged; None where nobody says.
+    """Objects and agents' leases. `moment` is when it was taken by the API server's clock, by which leases are judged;
+    None where nobody says.
     `recorded` is true of a living cluster, whose controller has written into the objects all that agents go by.
     `remarks` are lines about what was left out."""
 
@@ -102,20 +104,11 @@ _LEASE = (LEASES.api_version, LEASES.kind)
 def _lease(manifest: Manifest) -> Lease:
     try:
         lease = msgspec.convert(manifest.data, Lease)
-        renewed(lease)
+        if (text := lease.spec.renew_time) and datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError(f"spec.renewTime {text!r} has no time zone")
     except (msgspec.ValidationError, ValueError) as error:
         raise InputError(f"{manifest.file}:{manifest.line}: Lease/{manifest.name}: {error}") from None
     return lease
-
-
-def renewed(lease: Lease) -> datetime | None:
-    """When its holder last renewed it. Raises ValueError where that is no time, or one without a zone."""
-    if not lease.spec.renew_time:
-        return None
-    moment = datetime.fromisoformat(lease.spec.renew_time)
-    if moment.tzinfo is None:
-        raise ValueError(f"spec.renewTime {lease.spec.renew_time!r} has no time zone")
-    return moment
 
 
 def _as_stored(objects: Objects) -> Objects:
@@ -172,7 +165,7 @@ async def from_cluster(client: Client, pod: PodKey, service_networks: tuple[str,
             calico=await _calico(client, remarks),
         ),
         leases=await _listed(client, LEASES, remarks, namespace=NAMESPACE),
-        moment=now,
+        moment=now + timedelta(seconds=client.ahead),
         recorded=True,
         remarks=tuple(remarks),
     )
@@ -194,7 +187,7 @@ async def whole(client: Client, now: datetime) -> Snapshot:
             calico=replace(calico, gateways=await _listed(client, EGRESSGATEWAYS, remarks)),
         ),
         leases=await _listed(client, LEASES, remarks, namespace=NAMESPACE),
-        moment=now,
+        moment=now + timedelta(seconds=client.ahead),
         recorded=True,
         remarks=tuple(remarks),
     )

@@ -15,12 +15,16 @@ from sallyport.apis.overview import CONTROLLER, Leases, Overview, Trouble, overv
 from sallyport.cli.check import Output
 from sallyport.cli.columns import aligned
 from sallyport.cli.failures import one_line
-from sallyport.cli.snapshot import Snapshot, from_files, told, whole
+from sallyport.cli.snapshot import InputError, Snapshot, from_files, told, whole
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import load
+from sallyport.kube.errors import ApiError
+from sallyport.kube.reach import EFFECT, trouble
 from sallyport.processes.settings import LEASE_PREFIX
 from sallyport.processes.start import now
 
+PATIENCE = 15.0
+"""Seconds that one request may take."""
 SHOWN = 5
 """Entries of a list that a cell shows; -o json has all of them."""
 
@@ -65,8 +69,13 @@ def status(
 
 
 async def _ask(kubeconfig: str | None) -> Snapshot:
-    async with Client(load(kubeconfig)) as client:
-        return await whole(client, now())
+    async with Client(load(kubeconfig), timeout=PATIENCE) as client:
+        try:
+            return await whole(client, now())
+        except ApiError as error:
+            if not (found := trouble(error)):
+                raise
+            raise InputError(f"{found} from here: {error}; {EFFECT}") from None
 
 
 def _leases(snapshot: Snapshot) -> Leases:

@@ -118,7 +118,7 @@ class Agent:
         self._last: NodePlan | None = None
         self._worker = asyncio.Lock()
         self._announcer = Announcer(hands.announce)
-        self._heartbeat = Heartbeat(client, node, now)
+        self._heartbeat = Heartbeat(client, node, now, self._watches.troubles)
         self._reporter = Reporter(client, self._events, node, now)
         self._doorstep = Doorstep(SystemClock())
         self._poller = Poller(get, SystemClock(), Random(), on_change=self.wake)

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -24,6 +24,7 @@ from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, Problem
 from sallyport.plan.cluster import plan_cluster
 from sallyport.processes.gateways import DEPLOYMENTS, Gateways
+from sallyport.processes.renewals import Renewals
 from sallyport.processes.settings import LEASE_PREFIX, NAMESPACE
 from sallyport.processes.watches import Watches
 from sallyport.processes.writes import Write, Writer
@@ -37,16 +38,9 @@ RECHECK = 5.0
 """Seconds after which the plan is made anew without a change: leases run out silently."""
 
 
-def living_agents(leases: Iterable[Lease], now: datetime) -> frozenset[str]:
-    """Nodes whose agent has renewed its lease in time."""
-    alive: set[str] = set()
-    for lease in leases:
-        renewed, duration = lease.spec.renew_time, lease.spec.lease_duration_seconds
-        if not lease.metadata.name.startswith(LEASE_PREFIX) or not renewed or not duration:
-            continue
-        if (now - datetime.fromisoformat(renewed)).total_seconds() <= duration:
-            alive.add(lease.metadata.name.removeprefix(LEASE_PREFIX))
-    return frozenset(alive)
+def ranked(egresses: Iterable[Egress]) -> frozenset[str]:
+    """Nodes that lived as far as anybody knew who has written statuses."""
+    return frozenset(node for item in egresses for node in (*item.status.nodes, item.status.egress_node) if node)
 
 
 def reported(
@@ -79,6 +73,7 @@ class Controller:
     """One planning loop. Run it only while leading."""
 
     def __init__(self, client: Client, settings: Settings, now: Callable[[], datetime], image: str) -> None:
+        self._client = client
         self._settings = settings
         self._now = now
         self._changed = asyncio.Event()
@@ -92,6 +87,7 @@ class Controller:
         self._writer = Writer(client, self._changed.set)
         self._events = Recorder(client, "sallyport-controller")
         self._told: frozenset[Problem] = frozenset()
+        self._renewals: Renewals | None = None
 
     async def run(self) -> None:
         """Plan and write until cancelled."""
@@ -114,7 +110,7 @@ class Controller:
         now = self._now()
         objects = self._watches.snapshot()
         leases = list(self._watches.objects(LEASES))
-        alive = living_agents(leases, now)
+        alive = self._living(leases, objects.egresses, now)
         state = with_living(translate(objects), alive)
         plan = plan_cluster(state, self._settings)
         stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -126,6 +122,12 @@ class Controller:
         await self._writer.carry_out(writes)
         problems = [*plan.problems, *unfound(objects.egresses, now), *self._gateways.problems(objects.calico)]
         self._tell(problems)
+
+    def _living(self, leases: Iterable[Lease], egresses: Iterable[Egress], now: datetime) -> frozenset[str]:
+        if self._renewals is None:
+            self._renewals = Renewals(ranked(egresses))
+        servers = now + timedelta(seconds=self._client.ahead)
+        return self._renewals.judge(leases, self._watches.heard(LEASES), servers)
 
     def _egress_writes(self, egress: Egress, state: ClusterState, plan: ClusterPlan, stamp: str) -> Iterable[Write]:
         name = egress.metadata.name

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
 
 import structlog
 
@@ -14,7 +15,8 @@ from sallyport.apis.antrea.status import failed, from_holder, released
 from sallyport.apis.antrea.types import EGRESSES, Egress, EgressStatus
 from sallyport.apis.conditions import changes
 from sallyport.kube.client import Client
-from sallyport.kube.errors import ApiError, Conflict, NotFound
+from sallyport.kube.clock import Backoff
+from sallyport.kube.errors import ApiError, Conflict, NotFound, Outage
 from sallyport.kube.events import Recorder
 from sallyport.model.plan import Assignment, NodePlan
 from sallyport.model.state import IPAddress, ObjectRef
@@ -22,7 +24,9 @@ from sallyport.model.state import IPAddress, ObjectRef
 log = structlog.get_logger(__name__)
 
 RETRY = 1.0
-"""Seconds until a write is tried again that the API server did not take."""
+"""Seconds until a write is tried again that the API server did not take; doubled each time, to at most the next one."""
+LONGEST = 10.0
+_ASKER = "statuses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,17 @@ class Round:
 class Reporter:
     """Writes for one node. Only the newest round counts."""
 
-    def __init__(self, client: Client, events: Recorder, node: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        events: Recorder,
+        node: str,
+        now: Callable[[], datetime],
+        random: Random | None = None,
+    ) -> None:
         self._client, self._events, self._node, self._now = client, events, node, now
+        self._backoff = Backoff(random or Random(), first=RETRY, cap=LONGEST)
+        self._refused: dict[str, str] = {}
         self._round: Round | None = None
         self._wake = asyncio.Event()
         self._held: dict[str, IPAddress] | None = None
@@ -76,18 +89,26 @@ class Reporter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._round is not None and not await self._write_all(self._round):
-                await asyncio.sleep(RETRY)
+            if self._round is None or await self._write_all(self._round):
+                self._backoff.reset()
+            else:
+                await asyncio.sleep(self._backoff.next())
                 self._wake.set()
 
     async def _write_all(self, done: Round) -> bool:
-        """Whether all is written that this round has to say."""
+        """Whether all is written that this round has to say. What the API server cannot take now ends the round."""
         stamp = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         complete = True
         for egress in done.egresses.values():
             wanted = self._wanted(egress, done, stamp)
-            if wanted != egress.status:
+            if wanted == egress.status:
+                continue
+            try:
                 complete = await self._write(egress, wanted) and complete
+            except Outage as error:
+                self._client.reach.failed(_ASKER, error)
+                return False
+        self._client.reach.answered(_ASKER)
         return complete
 
     def _wanted(self, egress: Egress, done: Round, stamp: str) -> EgressStatus:
@@ -111,9 +132,14 @@ class Reporter:
             await self._client.patch(EGRESSES, egress.metadata.name, body, subresource="status")
         except (Conflict, NotFound) as error:
             log.debug("agent.stale", error=str(error))  # the watch brings the newer object, and a new round
+        except Outage:
+            raise
         except ApiError as error:
-            log.warning("agent.status_failed", egress=egress.metadata.name, error=str(error))
+            if self._refused.get(egress.metadata.name) != str(error):
+                log.warning("agent.status_failed", egress=egress.metadata.name, error=str(error))
+            self._refused[egress.metadata.name] = str(error)
             return False
+        self._refused.pop(egress.metadata.name, None)
         return True
 
     def _tell_moves(self, done: Round) -> None:

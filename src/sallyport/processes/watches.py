@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from sallyport.apis.antrea.config import NAMESPACE as CONFIGURATION_NAMESPACE
@@ -115,9 +116,22 @@ class Watches:
             ),
         )
 
+    def heard(self, resource: Resource[Any]) -> float:
+        """The monotonic second at which the API server last said anything of a kind."""
+        return self._reflectors[resource].heard
+
     def troubles(self) -> list[str]:
-        """What stands between us and the API server now, a line per kind; empty while all is well."""
-        return [reflector.trouble for reflector in self._reflectors.values() if reflector.trouble]
+        """Kinds of which nothing is heard now, each with the moment since when and the reason; none while all is
+        well."""
+        return [
+            f"{resource.plural} since {_stamp(item.since)}: {item.trouble}"
+            for resource, item in self._reflectors.items()
+            if item.trouble
+        ]
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def passwords(secrets: Iterable[Secret]) -> dict[tuple[str, str], str]:

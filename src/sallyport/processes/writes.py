@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Literal
 
 import structlog
@@ -10,14 +11,18 @@ import structlog
 from sallyport.apis.resource import Resource
 from sallyport.kube.apply import apply
 from sallyport.kube.client import Client
-from sallyport.kube.errors import ApiError, Conflict, NotFound
+from sallyport.kube.clock import Backoff
+from sallyport.kube.errors import ApiError, Conflict, NotFound, Outage
 
 log = structlog.get_logger(__name__)
 
 WRITERS = 16
 """Writes at a time."""
 RETRY = 1.0
-"""Seconds until a plan is made anew after a write that the API server did not take."""
+"""Seconds until a plan is made anew after a write that the API server did not take; doubled each time, to at most the
+next one."""
+LONGEST = 10.0
+_ASKER = "writes"
 MANAGER = "sallyport-controller"
 """Field manager of what is applied."""
 
@@ -41,26 +46,50 @@ class Write:
 
 
 class Writer:
-    """Carries writes out, many at a time; `again` is called when one has to be planned anew."""
+    """Carries writes out, many at a time; `again` is called when some have to be planned anew."""
 
-    def __init__(self, client: Client, again: Callable[[], None]) -> None:
+    def __init__(self, client: Client, again: Callable[[], None], random: Random | None = None) -> None:
         self._client, self._again = client, again
         self._slots = asyncio.Semaphore(WRITERS)
+        self._backoff = Backoff(random or Random(), first=RETRY, cap=LONGEST)
+        self._outage = False
+        self._refused: set[str] = set()
+        self._told: frozenset[str] = frozenset()
 
     async def carry_out(self, writes: Iterable[Write]) -> None:
-        """All of them; one that fails costs that one only."""
+        """All of them; one that is refused costs that one only. When the API server is in trouble, those that have not
+        begun wait for the next plan, which will know better."""
+        self._outage = False
+        self._refused.clear()
         await asyncio.gather(*(self._guarded(write) for write in writes))
+        self._told = frozenset(self._refused)
+        if not self._outage:
+            self._client.reach.answered(_ASKER)
+        if self._outage or self._refused:
+            asyncio.get_running_loop().call_later(self._backoff.next(), self._again)
+        else:
+            self._backoff.reset()
 
     async def _guarded(self, write: Write) -> None:
         async with self._slots:
+            if self._outage:
+                return
             try:
                 write.done(await self._write(write))
             except (Conflict, NotFound) as error:
                 log.debug("controller.stale", error=str(error))  # the watch brings the newer object, and a new plan
+            except Outage as error:
+                self._outage = True
+                self._client.reach.failed(_ASKER, error)
             except ApiError as error:
-                log.warning("controller.write_failed", error=str(error))
-                write.refused(str(error))
-                asyncio.get_running_loop().call_later(RETRY, self._again)
+                self._refuse(write, str(error))
+
+    def _refuse(self, write: Write, reason: str) -> None:
+        """Tell of it once, however often it is tried."""
+        if reason not in self._told:
+            log.warning("controller.write_failed", error=reason)
+        self._refused.add(reason)
+        write.refused(reason)
 
     async def _write(self, write: Write) -> Any:
         if write.kind == "apply":

@@ -68,6 +68,17 @@ def facts(node: str, text: str) -> Change:
     return put(f"Lease/sallyport-agent-{node}", metadata__annotations={"sallyport.io/facts": text})
 
 
+def unheard(*lines: str) -> Change:
+    found = {"sallyport.io/facts": '{"node":"node-1"}', "sallyport.io/unheard": "\n".join(lines)}
+    return put("Lease/sallyport-agent-node-1", metadata__annotations=found)
+
+
+def taken(name: str, time: str) -> Change:
+    """The API server's note of when it took the last renewal."""
+    return put(f"Lease/{name}", metadata__managedFields=[{"manager": "sallyport", "time": time}])
+
+
+FORBIDDEN = "pods since 2030-01-01T11:58:00Z: list /api/v1/pods: cannot list resource"
 LOST = put("Lease/sallyport-agent-node-2", spec__renewTime="2030-01-01T11:58:45.000000Z")
 NO_SESSION: list[Change] = [
     condition("ExternalNetwork/red", "Ready", "False", "NotEstablished", "no session is established on node-2"),
@@ -120,6 +131,22 @@ FAULTS = [
         [facts("node-1", '{"node":"node-1","failed":["default/egress-gateway-1/v4","default/egress-gateway-1/v6"]}')],
         "Node/node-1",
         "polls from here get no answer from gateways default/egress-gateway-1: no",
+    ),
+    (
+        [unheard(FORBIDDEN, "nodes since 2030-01-01T11:59:00Z: HTTP 503")],
+        "Node/node-1",
+        f"its agent hears of no change of {FORBIDDEN} (and 1 more kind): existing egress goes on, changes wait",
+    ),
+    (
+        [
+            *(
+                taken(f"sallyport-{name}", "2030-01-01T12:10:00Z")
+                for name in ("agent-node-1", "agent-node-2", "controller")
+            ),
+            put("Lease/sallyport-agent-node-2", spec__renewTime="2030-01-01T12:10:00.000000Z"),
+        ],
+        "Node/node-1",
+        "its clock is 603 s behind the API server's",
     ),
     (
         [put("Lease/sallyport-controller", spec__renewTime="2030-01-01T11:59:00.000000Z")],
@@ -289,3 +316,10 @@ def test_what_cannot_be_asked_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert (absent.exit_code, absent.stderr.count("\n"), absent.stdout) == (2, 1, "")
     unreachable = run("status", "--kubeconfig", str(tmp_path / "none"))
     assert (unreachable.exit_code, unreachable.stderr.count("\n"), unreachable.stdout) == (2, 1, "")
+
+
+def test_an_api_server_that_cannot_be_reached_is_told_with_what_it_means() -> None:
+    result = run("status", "--kubeconfig", str(HERE / "nowhere.kubeconfig"))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("sallyport status: the API server cannot be reached from here: list /api")
+    assert result.stderr.endswith("existing egress goes on as it is, changes wait\n")

@@ -6,6 +6,9 @@ from typing import Any
 
 from sallyport.apis.antrea.types import Egress, EgressStatus
 from sallyport.apis.core import ObjectMeta
+from sallyport.kube.clock import SystemClock
+from sallyport.kube.errors import ApiError, Unavailable
+from sallyport.kube.reach import Reach
 from sallyport.model.kernel import Element, InterfaceAddress, KernelObject, Kind
 from sallyport.model.plan import Assignment, NodePlan
 from sallyport.model.state import ObjectRef
@@ -20,11 +23,15 @@ class Told:
     """Takes the place of the API: patches and events in the order in which they came."""
 
     def __init__(self) -> None:
+        self.reach = Reach(SystemClock())
+        self.trouble: ApiError | None = None
         self.patches: list[dict[str, Any]] = []
         self.events: list[tuple[str, str, str]] = []
 
     async def patch(self, resource: object, name: str, body: dict[str, Any], *, subresource: str) -> None:
         self.patches.append(body["status"])
+        if self.trouble is not None:
+            raise self.trouble
 
     def record(self, ref: ObjectRef, kind: str, reason: str, message: str) -> None:
         self.events.append((kind, reason, message))
@@ -72,6 +79,26 @@ async def test_a_node_whose_kernel_refuses_the_address_claims_nothing_and_says_w
     assert (condition["type"], condition["status"]) == ("IPAssigned", "False")
     assert "No space left" in condition["message"]
     assert [event[:2] for event in api.events] == [("Warning", "AssignmentError")]
+
+
+async def test_while_the_api_server_is_in_trouble_one_write_is_tried_and_not_one_for_each_egress() -> None:
+    one = round_of()
+    names = [f"e{number}" for number in range(20)]
+    many = Round(
+        {name: Egress(metadata=ObjectMeta(name=name)) for name in names},
+        dict.fromkeys(names, one.assignments["e"]),
+        NodePlan("node-1", held=dict.fromkeys(names, ADDRESS)),
+    )
+    api = Told()
+    api.trouble = Unavailable(0, "Unavailable", "refused")
+    reporter = Reporter(api, api, "node-1", lambda: NOW)  # type: ignore[arg-type]
+    assert not await reporter._write_all(many)
+    assert len(api.patches) == 1
+    assert api.reach.since is not None
+    api.trouble = None
+    assert await reporter._write_all(many)
+    assert len(api.patches) == 1 + len(names)
+    assert api.reach.since is None
 
 
 def test_an_exit_is_held_only_when_all_of_it_is_read_back_from_the_kernel() -> None:

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 from tests.unit.kube.server import until
 
 from sallyport.apis.core import PODS
 from sallyport.kube.client import Client
-from sallyport.kube.errors import ApiError, Conflict, NotFound
+from sallyport.kube.clock import SystemClock
+from sallyport.kube.errors import ApiError, Conflict, NotFound, Throttled, Unavailable
+from sallyport.kube.reach import Reach
 from sallyport.processes import writes
 from sallyport.processes.writes import WRITERS, Write, Writer
 
@@ -19,6 +22,7 @@ class Api:
 
     def __init__(self, **answers: object) -> None:
         self.answers = answers
+        self.reach = Reach(SystemClock())
         self.written: list[tuple[str, object]] = []
         self.at_once = self.most = 0
         self.gate = asyncio.Event()
@@ -74,6 +78,38 @@ async def test_what_has_changed_meanwhile_waits_for_the_watch(
     )
     await asyncio.sleep(0)
     assert (done, refused, again.is_set()) == ([], [], False)
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable(503, "ServiceUnavailable", "no"), Throttled(429, "TooManyRequests", "no")]
+)
+async def test_while_the_api_server_is_in_trouble_the_rest_waits_for_the_next_plan(
+    error: ApiError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "RETRY", 0.0)
+    names = [f"n{number}" for number in range(500)]
+    api, again, refused = Api(**dict.fromkeys(names, error)), asyncio.Event(), list[str]()
+    writing = writer(api, again.set)
+    await writing.carry_out([Write(PODS, name, {}, "prod", refused=refused.append) for name in names])
+    assert len(api.written) <= WRITERS
+    assert not refused, "nobody has refused anything"
+    assert api.reach.since is not None
+    await until(again.is_set)
+    api.answers = {}
+    await writing.carry_out([Write(PODS, name, {}, "prod") for name in names])
+    assert [name for name, _ in api.written[-len(names) :]] == names
+    assert api.reach.since is None
+
+
+async def test_what_is_refused_each_time_is_told_once() -> None:
+    api = Api(bad=failure(ApiError, "no"))
+    writing = writer(api)
+    with capture_logs() as told:
+        for _ in range(3):
+            await writing.carry_out([Write(PODS, "bad", {}, "prod")])
+        api.answers = {}
+        await writing.carry_out([Write(PODS, "bad", {}, "prod")])
+    assert [item["event"] for item in told] == ["controller.write_failed"]
 
 
 async def test_not_more_are_written_at_a_time_than_the_server_bears() -> None:

@@ -5,19 +5,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sallyport.apis.core import Lease, Node
-from sallyport.apis.facts import FACTS_ANNOTATION, ROUTING_ANNOTATION, decode, decode_report
+from sallyport.apis.facts import FACTS_ANNOTATION, ROUTING_ANNOTATION, UNHEARD_ANNOTATION, decode, decode_report
+from sallyport.apis.leases import ahead, renewed
 from sallyport.apis.overview.rows import ControllerRow, NodeRow, Trouble
 from sallyport.model.plan import Liveness, NodeFacts, RoutingReport
 from sallyport.model.state import ObjectRef
 
 CONTROLLER = ObjectRef("Lease", "sallyport-controller", "sallyport-system")
 """The Lease for which controllers stand for election."""
+SKEW = timedelta(seconds=30)
+"""By how much a node's clock may be wrong without being told of: more than a slow write could explain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """Agents' Leases by node, the controllers' one, and the moment by which they are judged. The moment is None where
-    nothing is known of any Lease, as in manifests."""
+    """Agents' Leases by node, the controllers' one, and the moment by which they are judged, by the API server's clock.
+    The moment is None where nothing is known of any Lease, as in manifests."""
 
     agents: Mapping[str, Lease] = field(default_factory=dict)
     controller: Lease | None = None
@@ -27,13 +30,16 @@ class Leases:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What a node's agent tells by its Lease. `renewed` says how long ago, `lasts` for how long a renewal counts.
-    `facts` and `report` are None where it tells none, or what cannot be read: `fault` then says why not."""
+    `facts` and `report` are None where it tells none, or what cannot be read: `fault` then says why not. `unheard` are
+    kinds of which it hears nothing, each with the reason; its clock is `ahead` of the API server's."""
 
     renewed: timedelta | None
     lasts: timedelta
     facts: NodeFacts | None = None
     report: RoutingReport | None = None
     fault: str = ""
+    unheard: tuple[str, ...] = ()
+    ahead: timedelta = timedelta()
 
     @property
     def alive(self) -> bool:
@@ -49,24 +55,22 @@ def read_agents(leases: Leases) -> dict[str, Agent]:
 
 
 def _agent(lease: Lease, now: datetime) -> Agent:
-    renewed, lasts = _renewed(lease, now)
+    age, lasts = _renewed(lease, now)
     annotations = lease.metadata.annotations
     try:
         facts = decode(annotations[FACTS_ANNOTATION]) if annotations.get(FACTS_ANNOTATION) else None
         report = decode_report(annotations[ROUTING_ANNOTATION]) if annotations.get(ROUTING_ANNOTATION) else None
     except ValueError as error:
-        return Agent(renewed, lasts, fault=str(error))
-    return Agent(renewed, lasts, facts, report)
+        return Agent(age, lasts, fault=str(error))
+    unheard = tuple(annotations.get(UNHEARD_ANNOTATION, "").splitlines())
+    return Agent(age, lasts, facts, report, unheard=unheard, ahead=ahead(lease))
 
 
 def _renewed(lease: Lease, now: datetime) -> tuple[timedelta | None, timedelta]:
     """How long ago a Lease was renewed (None: never, or nobody can tell), and for how long that counts."""
+    moment = renewed(lease)
     lasts = timedelta(seconds=lease.spec.lease_duration_seconds or 0)
-    try:
-        moment = datetime.fromisoformat(lease.spec.renew_time or "")
-    except ValueError:
-        return None, lasts
-    return (now - moment if moment.tzinfo else None), lasts
+    return (None if moment is None else max(now - moment, timedelta())), lasts
 
 
 def controller_row(leases: Leases) -> tuple[tuple[ControllerRow, ...], list[Trouble]]:
@@ -75,9 +79,9 @@ def controller_row(leases: Leases) -> tuple[tuple[ControllerRow, ...], list[Trou
         return (), []
     row = ControllerRow("", False)
     if leases.controller is not None:
-        renewed, lasts = _renewed(leases.controller, leases.moment)
-        running = renewed is not None and renewed <= lasts
-        row = ControllerRow(leases.controller.spec.holder_identity or "", running, renewed)
+        age, lasts = _renewed(leases.controller, leases.moment)
+        running = age is not None and age <= lasts
+        row = ControllerRow(leases.controller.spec.holder_identity or "", running, age)
     if row.running and row.controller:
         return (row,), []
     since = f": {row.controller} has not renewed its Lease for {_said(row.renewed)}" if row.controller else ""
@@ -138,14 +142,31 @@ def _node_troubles(
         why = agent.fault or "they are empty"
         yield f"its agent's facts cannot be read: {why}", "run agents, controller and this command of one version"
     else:
-        unheard = [item for item in _down(agent.facts) if item in agents and agents[item].alive]
-        if unheard:
-            message = f"BFD has no answer from {', '.join(unheard)}, whose agents run: no new connection goes there"
+        mute = [item for item in _down(agent.facts) if item in agents and agents[item].alive]
+        if mute:
+            message = f"BFD has no answer from {', '.join(mute)}, whose agents run: no new connection goes there"
             yield message, "see whether UDP port 3784 passes between the nodes, in both directions"
         silent = sorted({item.rpartition("/")[0] for item in agent.facts.failed}.intersection(ready))
         if silent:
             message = f"polls from here get no answer from gateways {', '.join(silent)}: no new connection uses them"
             yield message, f"see whether {name} reaches these pods on their port `health`: NetworkPolicies, the CNI"
+    if agent is not None and agent.alive:
+        yield from _behind(name, agent)
+
+
+def _behind(name: str, agent: Agent) -> Iterator[tuple[str, str]]:
+    """What a living agent does not hear, and how wrong its clock is."""
+    if agent.unheard:
+        count = len(agent.unheard)
+        more = f" (and {count - 1} more kind{'' if count == 2 else 's'})" if count > 1 else ""
+        message = f"its agent hears of no change of {agent.unheard[0]}{more}: existing egress goes on, changes wait"
+        yield message, "see what the API server says of these requests, and whether deploy/rbac is applied"
+    if abs(agent.ahead) > SKEW:
+        way = "ahead of" if agent.ahead > timedelta() else "behind"
+        message = (
+            f"its clock is {_said(abs(agent.ahead))} {way} the API server's: no time in its logs and events is right"
+        )
+        yield message, f"set the clock of {name}, as by NTP: tokens and certificates go by it, too"
 
 
 def _said(span: timedelta | None) -> str:
