@@ -11,7 +11,7 @@ from sallyport.model.kernel import KernelObject, Kind, Sysctl
 from sallyport.model.settings import Settings
 from sallyport.reconcile.sequence import Step
 
-PROC = Path("/proc/sys")
+PROC = links.PROC
 
 
 class Kernel:

@@ -6,6 +6,7 @@ even after somebody flushed all of nftables.
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sallyport.drivers.command import GONE, Objects, batch, query
@@ -13,6 +14,7 @@ from sallyport.model.kernel import InterfaceAddress, KernelObject, Link
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES
 
+PROC = Path("/proc/sys")
 ANCHOR = "192.0.0.8"
 """The dummy address (RFC 7600) that every tunnel device carries, never used as a source. Without any IPv4 address a
 device fails even the loose check of reverse paths (kernel: net/ipv4/fib_frontend.c, `no_addr`)."""
@@ -29,7 +31,8 @@ def interfaces() -> Objects:
 
 
 def read_links(listed: Objects, settings: Settings) -> Mapping[object, KernelObject]:
-    """Our devices. What is not our kind of device has a VNI of 0; one that is down or lacks its anchor, an MTU of 0."""
+    """Our devices. What is not our kind of device has a VNI of 0; one that is down, lacks its anchor or has IPv6
+    switched off, an MTU of 0."""
     ours = {settings.device(family) for family in FAMILIES}
     found: dict[object, KernelObject] = {}
     for item in listed:
@@ -40,6 +43,7 @@ def read_links(listed: Objects, settings: Settings) -> Mapping[object, KernelObj
         data: dict[str, Any] = kind.get("info_data", {})
         made = kind.get("info_kind") == "vxlan" and data.get("gbp") and not data.get("learning")
         ready = "UP" in item["flags"] and any(entry["local"] == ANCHOR for entry in _addresses(item))
+        ready = ready and not _without_ipv6(name)
         link = Link(
             name=name,
             vni=int(data["id"]) if made else 0,
@@ -57,7 +61,22 @@ def write_links(upserts: Iterable[Link], actual: Mapping[object, KernelObject]) 
     failures: list[str] = []
     for link in upserts:
         failures += batch("ip", _lines(link, actual.get(link.key)))[:1]  # what follows on a failure says nothing more
+        if _without_ipv6(link.name):
+            _switch(link.name).write_text("0")
     return failures
+
+
+def _switch(device: str) -> Path:
+    """Of IPv6 on a device. Where nodes have it off for all that is to come, ours need it on all the same: the gateways
+    of IPv4 routes, too, are link-local IPv6 addresses."""
+    return PROC / f"net/ipv6/conf/{device}/disable_ipv6"
+
+
+def _without_ipv6(device: str) -> bool:
+    try:
+        return _switch(device).read_text().strip() == "1"
+    except OSError:
+        return False  # the kernel has no IPv6 at all
 
 
 def _lines(link: Link, have: KernelObject | None) -> list[str]:
