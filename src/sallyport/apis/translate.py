@@ -15,7 +15,7 @@ def translate(objects: Objects) -> ClusterState:
         if not calico.is_on(objects.calico):
             return state
         state = replace(state, exits={}, pools={}, enabled=True)  # Egresses are switched off, gateways are not
-    found = calico.translate(objects.calico, objects.nodes, objects.namespaces, objects.pods, state.clients)
+    found = calico.translate(objects.calico, objects.nodes, objects.namespaces, objects.pods)
     return replace(
         state,
         pools={**state.pools, **found.pools},

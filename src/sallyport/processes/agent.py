@@ -11,8 +11,8 @@ import structlog
 
 from sallyport.apis.calico.remote import polled
 from sallyport.apis.core import PODS
+from sallyport.apis.incremental import Translation
 from sallyport.apis.objects import Objects
-from sallyport.apis.translate import translate
 from sallyport.drivers.command import DriverError
 from sallyport.drivers.web import Get
 from sallyport.kube.client import Client
@@ -111,6 +111,7 @@ class Agent:
         self._watches = Watches(client, self._changed)
         self._watches.follow_shared(NAMESPACE)
         self._watches.follow(PODS, field_selector=f"spec.nodeName={node}")
+        self._translation = Translation(node)
         self._events = Recorder(client, "sallyport-agent")
         self._sessions = Sessions(SESSION_GRACE)
         self._states: dict[str, str] = {}
@@ -167,8 +168,9 @@ class Agent:
 
     async def sync(self) -> None:
         """One round: objects to state, kernel to facts, both to a plan, plan and actual to steps, steps to kernel."""
-        objects = self._watches.snapshot(self._service_networks)
-        state = translate(objects)
+        objects = self._watches.few(self._service_networks)
+        self._translation.take(objects, self._watches.changes())
+        state = self._translation.state
         assignments = recorded(state)
         self._poll(objects, state)
         seen: Actual = await self._do(self._hands.read)
@@ -184,7 +186,7 @@ class Agent:
             failures += await self._do(self._hands.forget_connections, moved)
         self._announce(previous, plan, assignments, facts)
         failed = not_held(plan, await self._do(self._hands.read), failures) if failures else {}
-        egresses = {item.metadata.name: item for item in objects.egresses}
+        egresses = {name: item for name in state.exits if (item := self._translation.egresses.get(name)) is not None}
         self._reporter.report(Round(egresses, assignments, plan, failed))
         self._heartbeat.publish(facts)
         self._stand(state, assignments, facts, failed)

@@ -108,7 +108,9 @@ class Controller:
     async def sync(self) -> None:
         """Objects to state, state to plan, plan to writes: only where the objects do not say it yet."""
         now = self._now()
-        objects = self._watches.snapshot()
+        objects = dataclasses.replace(
+            self._watches.few(), egresses=self._watches.objects(EGRESSES), pods=self._watches.objects(PODS)
+        )
         leases = list(self._watches.objects(LEASES))
         alive = self._living(leases, objects.egresses, now)
         state = with_living(translate(objects), alive)

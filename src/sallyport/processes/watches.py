@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sallyport.apis.antrea.config import NAMESPACE as CONFIGURATION_NAMESPACE
+from sallyport.apis.antrea.objects import Changes
 from sallyport.apis.antrea.types import EGRESSES, POOLS
 from sallyport.apis.calico.annotations import GATEWAY_LABEL
 from sallyport.apis.calico.bgp import BGPCONFIGURATIONS, BGPFILTERS, BGPPEERS
@@ -24,7 +25,9 @@ from sallyport.apis.core import CONFIGMAPS, NAMESPACES, NODES, PODS, SECRETS, Se
 from sallyport.apis.objects import Objects
 from sallyport.apis.resource import Resource
 from sallyport.kube.client import Client
-from sallyport.kube.watch import Reflector
+from sallyport.kube.identity import Key
+from sallyport.kube.watch import OnChange, Reflector
+from sallyport.model.kept import Kept
 
 SHARED: tuple[Resource[Any], ...] = (
     EGRESSES,
@@ -49,6 +52,10 @@ class Watches:
         self._client = client
         self._changed = changed
         self._reflectors: dict[Resource[Any], Reflector[Any]] = {}
+        self._listed: dict[Resource[Any], tuple[Any, ...]] = {}
+        self._noted: dict[Resource[Any], set[Key]] = {EGRESSES: set(), PODS: set()}
+        self._passwords = Kept(passwords)
+        self._calico = Kept(CalicoObjects)
 
     def follow_shared(self, namespace: str) -> None:
         """Follow what controller and agents both need; `namespace` is that of the Secrets that peers name."""
@@ -73,8 +80,19 @@ class Watches:
             namespace=namespace,
             field_selector=field_selector,
             label_selector=label_selector,
-            on_change=lambda key, old, new: self._changed.set(),
+            on_change=self._noting(resource),
         )
+
+    def _noting(self, resource: Resource[Any]) -> OnChange[Any]:
+        noted = self._noted.get(resource)
+
+        def note(key: Key, old: Any, new: Any) -> None:
+            self._listed.pop(resource, None)
+            if noted is not None:
+                noted.add(key)
+            self._changed.set()
+
+        return note
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -87,32 +105,43 @@ class Watches:
         for reflector in self._reflectors.values():
             await reflector.cache.synced.wait()
 
-    def objects(self, resource: Resource[Any]) -> Iterable[Any]:
-        """The objects of a kind as last heard of, by namespace and name."""
-        cached = self._reflectors[resource].cache.objects
-        return [cached[key] for key in sorted(cached)]
+    def objects(self, resource: Resource[Any]) -> tuple[Any, ...]:
+        """The objects of a kind as last heard of, by namespace and name; the same tuple until one has changed."""
+        if resource not in self._listed:
+            cached = self._reflectors[resource].cache.objects
+            self._listed[resource] = tuple(cached[key] for key in sorted(cached))
+        return self._listed[resource]
 
-    def snapshot(self, service_networks: tuple[str, ...] = ()) -> Objects:
-        """All that a translation reads, as last heard of."""
+    def changes(self) -> Changes:
+        """Egresses and Pods that have changed since this was asked last, as they are now."""
+        egresses, pods = (self._taken(resource) for resource in (EGRESSES, PODS))
+        return Changes({name: egress for (_, name), egress in egresses.items()}, pods)
+
+    def _taken(self, resource: Resource[Any]) -> dict[Key, Any]:
+        cached, noted = self._reflectors[resource].cache.objects, self._noted[resource]
+        taken = {key: cached.get(key) for key in sorted(noted)}
+        noted.clear()
+        return taken
+
+    def few(self, service_networks: tuple[str, ...] = ()) -> Objects:
+        """All that a translation reads, as last heard of, without Egresses and Pods: these come as changes."""
         return Objects(
-            egresses=tuple(self.objects(EGRESSES)),
-            pools=tuple(self.objects(POOLS)),
-            nodes=tuple(self.objects(NODES)),
-            namespaces=tuple(self.objects(NAMESPACES)),
-            pods=tuple(self.objects(PODS)),
-            configmaps=tuple(self.objects(CONFIGMAPS)),
+            pools=self.objects(POOLS),
+            nodes=self.objects(NODES),
+            namespaces=self.objects(NAMESPACES),
+            configmaps=self.objects(CONFIGMAPS),
             service_networks=service_networks,
-            calico=CalicoObjects(
-                gateways=tuple(self.objects(EGRESSGATEWAYS)) if EGRESSGATEWAYS in self._reflectors else (),
-                pods=tuple(self.objects(GATEWAY_PODS)),
-                pools=tuple(self.objects(IPPOOLS)),
-                policies=tuple(self.objects(EGRESSGATEWAYPOLICIES)),
-                networks=tuple(self.objects(EXTERNALNETWORKS)),
-                peers=tuple(self.objects(BGPPEERS)),
-                filters=tuple(self.objects(BGPFILTERS)),
-                bgp=tuple(self.objects(BGPCONFIGURATIONS)),
-                felix=tuple(self.objects(FELIXCONFIGURATIONS)),
-                secrets=passwords(self.objects(SECRETS)),
+            calico=self._calico(
+                gateways=self.objects(EGRESSGATEWAYS) if EGRESSGATEWAYS in self._reflectors else (),
+                pods=self.objects(GATEWAY_PODS),
+                pools=self.objects(IPPOOLS),
+                policies=self.objects(EGRESSGATEWAYPOLICIES),
+                networks=self.objects(EXTERNALNETWORKS),
+                peers=self.objects(BGPPEERS),
+                filters=self.objects(BGPFILTERS),
+                bgp=self.objects(BGPCONFIGURATIONS),
+                felix=self.objects(FELIXCONFIGURATIONS),
+                secrets=self._passwords(self.objects(SECRETS)),
             ),
         )
 

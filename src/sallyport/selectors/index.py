@@ -1,13 +1,17 @@
-"""Which of many selectors match an object, without asking each of them.
+"""Which of many selectors match an object, and which of many objects a selector matches, without asking each of them.
 
 Every selector is filed under one label that it demands (and under its namespaces, while they are few), so an object
-asks only those filed under its own labels.
+asks only those filed under its own labels. Objects are filed by the keys of labels that selectors have asked for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, TypeVar
 
 from sallyport.selectors.kubernetes import LabelSelector
+
+Name = TypeVar("Name", bound=Hashable)
 
 FEW_NAMESPACES = 16
 _EVERYWHERE = ""
@@ -32,56 +36,99 @@ class _Filed:
     namespaces: frozenset[str] | None
 
 
-class LabelIndex:
-    """Labelled objects by name, asked for those that a selector matches."""
+class LabelIndex(Generic[Name]):
+    """Labelled objects by name, asked for those that a selector matches. `labels` are those of each.
 
-    def __init__(self, objects: Mapping[str, Mapping[str, str]]) -> None:
-        self._objects = objects
-        self._by_label: dict[tuple[str, str], list[str]] = {}
-        for name, labels in objects.items():
-            for label in labels.items():
-                self._by_label.setdefault(label, []).append(name)
+    A key of labels is filed when a selector first asks by it: most keys are asked for by none.
+    """
 
-    def matching(self, selector: LabelSelector) -> frozenset[str]:
+    def __init__(self, objects: Mapping[Name, Mapping[str, str]] | None = None) -> None:
+        self._objects: dict[Name, Mapping[str, str]] = dict(objects or {})
+        self.labels: Mapping[Name, Mapping[str, str]] = MappingProxyType(self._objects)
+        self._by_key: dict[str, dict[str, set[Name]]] = {}
+
+    def put(self, name: Name, labels: Mapping[str, str]) -> None:
+        """Take in an object, or its new labels."""
+        self.drop(name)
+        self._objects[name] = labels
+        for key, filed in self._by_key.items():
+            if key in labels:
+                filed.setdefault(labels[key], set()).add(name)
+
+    def drop(self, name: Name) -> None:
+        """Forget an object, if it is known."""
+        labels = self._objects.pop(name, {})
+        for key, filed in self._by_key.items():
+            if key in labels:
+                filed[labels[key]].discard(name)
+                if not filed[labels[key]]:
+                    del filed[labels[key]]
+
+    def matching(self, selector: LabelSelector) -> frozenset[Name]:
         """Names of the objects that it matches."""
         anchor = _anchor(selector)
-        if anchor is None:
-            names: Iterable[str] = self._objects
-        else:
-            names = [name for label in anchor for name in self._by_label.get(label, ())]
+        names: Iterable[Name] = self._objects
+        if anchor is not None:
+            names = [name for key, value in anchor for name in self._filed(key).get(value, ())]
         return frozenset(name for name in names if selector.matches(self._objects[name]))
+
+    def _filed(self, key: str) -> dict[str, set[Name]]:
+        if key not in self._by_key:
+            made: dict[str, set[Name]] = {}
+            for name, labels in self._objects.items():
+                if key in labels:
+                    made.setdefault(labels[key], set()).add(name)
+            self._by_key[key] = made
+        return self._by_key[key]
 
 
 class PodSelectorIndex:
-    """Built for a fixed set of selectors and namespaces (labels by name)."""
+    """Selectors of pods, asked for those that match one. `namespaces` has the labels of each."""
 
-    def __init__(self, selectors: Iterable[PodSelector], namespaces: Mapping[str, Mapping[str, str]]) -> None:
-        self._by_label: dict[tuple[str, str, str], list[_Filed]] = {}
-        self._by_namespace: dict[str, list[_Filed]] = {}
+    def __init__(
+        self, selectors: Iterable[PodSelector] = (), namespaces: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        self._by_label: dict[tuple[str, str, str], dict[str, _Filed]] = {}
+        self._by_namespace: dict[str, dict[str, _Filed]] = {}
+        self._filed: dict[str, _Filed] = {}
         index = LabelIndex(namespaces)
         for selector in selectors:
-            if selector.namespaces is None:
-                self._file(_Filed(selector.name, selector.pods, None))
-            else:
-                self._file(_Filed(selector.name, selector.pods, index.matching(selector.namespaces)))
+            self.put(selector, None if selector.namespaces is None else index.matching(selector.namespaces))
 
-    def _file(self, filed: _Filed) -> None:
-        few = filed.namespaces is not None and len(filed.namespaces) <= FEW_NAMESPACES
-        anchor = None if filed.pods is None else _anchor(filed.pods)
-        for namespace in (filed.namespaces or ()) if few else (_EVERYWHERE,):
-            if anchor is None:
-                self._by_namespace.setdefault(namespace, []).append(filed)
+    def put(self, selector: PodSelector, namespaces: frozenset[str] | None) -> None:
+        """Take in a selector, in place of the one of its name. `namespaces` are those that it matches, None for all."""
+        self.drop(selector.name)
+        filed = self._filed[selector.name] = _Filed(selector.name, selector.pods, namespaces)
+        for place, key in _places(filed):
+            if isinstance(key, tuple):
+                self._by_label.setdefault((place, *key), {})[filed.name] = filed
             else:
-                for key, value in anchor:
-                    self._by_label.setdefault((namespace, key, value), []).append(filed)
+                self._by_namespace.setdefault(place, {})[filed.name] = filed
+
+    def drop(self, name: str) -> None:
+        """Forget a selector, if it is known."""
+        filed = self._filed.pop(name, None)
+        if filed is None:
+            return
+        for place, key in _places(filed):
+            if isinstance(key, tuple):
+                _forget(self._by_label, (place, *key), name)
+            else:
+                _forget(self._by_namespace, place, name)
+
+    def namespaces(self, name: str) -> frozenset[str] | None:
+        """The namespaces that a selector is filed with; None for all of them."""
+        return self._filed[name].namespaces
 
     def matching(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
         """Names of the selectors that match a pod, each once, in no particular order."""
         found: list[str] = []
         for place in (namespace, _EVERYWHERE):
-            self._ask(self._by_namespace.get(place, ()), namespace, labels, found)
+            if filed := self._by_namespace.get(place):
+                self._ask(filed.values(), namespace, labels, found)
             for key, value in labels.items():
-                self._ask(self._by_label.get((place, key, value), ()), namespace, labels, found)
+                if filed := self._by_label.get((place, key, value)):
+                    self._ask(filed.values(), namespace, labels, found)
         return found
 
     @staticmethod
@@ -92,6 +139,24 @@ class PodSelectorIndex:
             if (item.namespaces is None or namespace in item.namespaces)
             and (item.pods is None or item.pods.matches(labels))
         ]
+
+
+Place = TypeVar("Place", bound=Hashable)
+
+
+def _forget(filed: dict[Place, dict[str, _Filed]], place: Place, name: str) -> None:
+    del filed[place][name]
+    if not filed[place]:
+        del filed[place]
+
+
+def _places(filed: _Filed) -> Iterator[tuple[str, tuple[str, str] | None]]:
+    """Where a selector is filed: its namespaces while they are few, each with the labels that it demands one of."""
+    few = filed.namespaces is not None and len(filed.namespaces) <= FEW_NAMESPACES
+    anchor = None if filed.pods is None else _anchor(filed.pods)
+    for namespace in (filed.namespaces or ()) if few else (_EVERYWHERE,):
+        for label in (None,) if anchor is None else anchor:
+            yield namespace, label
 
 
 def _anchor(selector: LabelSelector) -> set[tuple[str, str]] | None:

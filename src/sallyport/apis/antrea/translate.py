@@ -9,7 +9,7 @@ import bisect
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from sallyport.apis.antrea.config import read_configuration
+from sallyport.apis.antrea.config import Configuration, read_configuration
 from sallyport.apis.antrea.objects import Objects
 from sallyport.apis.antrea.types import LIMIT_ANNOTATION, Egress, ExternalIPPool, IPRange, SubnetInfo
 from sallyport.apis.core import Node, ObjectMeta, Pod
@@ -35,26 +35,21 @@ def translate(objects: Objects, *, namespaces_count: bool = False) -> ClusterSta
     is on namespaces, so that a pod whose namespace is not known yet is no client yet."""
     configuration, problems = read_configuration(objects.configmaps)
     found = list(problems)
-    nodes = {item.metadata.name: _node(item, found) for item in objects.nodes}
+    nodes = {item.metadata.name: node_of(item, found) for item in objects.nodes}
     clients = {
         client.key: client
         for pod in _decidable(objects, namespaces_count)
-        if (client := _client(pod, found)) is not None
+        if (client := client_of(pod, found)) is not None
     }
-    services = [parse_network(text) for text in objects.service_networks]
     exits = _exits(objects, clients.keys(), found)
-    in_use = {item.requested for item in exits.values() if item.pools and item.id and item.requested}
-    pools = _pools(objects.pools, objects.nodes, found)
+    in_use = {address for item in exits.values() if (address := used_by(item)) is not None}
+    pools = pools_of(objects.pools, objects.nodes, found)
     return ClusterState(
         nodes=nodes,
-        pools=_without_node_addresses(pools, nodes, in_use, found),
+        pools=spared(pools, nodes, in_use, found),
         exits=exits,
         clients=clients,
-        networks=model.Networks(
-            pods=_distinct(network for node in nodes.values() for network in node.pod_networks),
-            services=_distinct([*services, *configuration.services]),
-            excepted=_distinct(configuration.excepted),
-        ),
+        networks=networks_of(nodes, objects.service_networks, configuration),
         default_limit=configuration.limit,
         enabled=configuration.enabled,
         problems=tuple(sorted(set(found))),
@@ -66,11 +61,24 @@ def reference(kind: str, meta: ObjectMeta) -> ObjectRef:
     return ObjectRef(kind, meta.name, meta.namespace, meta.uid)
 
 
+def networks_of(
+    nodes: Mapping[str, model.Node], service_networks: Iterable[str], configuration: Configuration
+) -> model.Networks:
+    """What no Egress governs."""
+    services = [parse_network(text) for text in service_networks]
+    return model.Networks(
+        pods=_distinct(network for node in nodes.values() for network in node.pod_networks),
+        services=_distinct([*services, *configuration.services]),
+        excepted=_distinct(configuration.excepted),
+    )
+
+
 def _distinct(networks: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
     return tuple(sorted(set(networks), key=lambda item: (item.version, int(item.network_address), item.prefixlen)))
 
 
-def _node(node: Node, problems: list[Problem]) -> model.Node:
+def node_of(node: Node, problems: list[Problem]) -> model.Node:
+    """What one Node means."""
     ref = reference("Node", node.metadata)
     addresses: list[IPAddress] = []
     for kind in ("InternalIP", "ExternalIP"):
@@ -91,13 +99,18 @@ def _node(node: Node, problems: list[Problem]) -> model.Node:
     )
 
 
+def by_namespace(egress: Egress) -> bool:
+    """Whether labels of namespaces say which pods it selects."""
+    return egress.spec.applied_to.namespace_selector is not None
+
+
 def _decidable(objects: Objects, namespaces_count: bool) -> Iterable[Pod]:
     """Pods of which can be told whether an Egress selects them.
 
     A pod may be heard of before its namespace, since each kind is watched by itself. Where selectors ask for labels
     of namespaces, such a pod is no client yet: to call it free would let its first packets out by its node's address.
     """
-    if not namespaces_count and all(item.spec.applied_to.namespace_selector is None for item in objects.egresses):
+    if not namespaces_count and not any(map(by_namespace, objects.egresses)):
         return objects.pods
     known = {item.metadata.name for item in objects.namespaces}
     return (pod for pod in objects.pods if pod.metadata.namespace in known)
@@ -114,7 +127,8 @@ def _limit(node: Node, ref: ObjectRef, problems: list[Problem]) -> int | None:
     return None
 
 
-def _client(pod: Pod, problems: list[Problem]) -> model.Client | None:
+def client_of(pod: Pod, problems: list[Problem]) -> model.Client | None:
+    """What one Pod means; None where none of its traffic is an exit's."""
     if pod.spec.host_network or not pod.spec.node_name or pod.finished:
         return None
     ref = reference("Pod", pod.metadata)
@@ -141,7 +155,10 @@ def _parsed_or_none(text: str) -> IPAddress | None:
         return None
 
 
-def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: list[Problem]) -> Mapping[str, model.Pool]:
+def pools_of(
+    pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: list[Problem]
+) -> Mapping[str, model.Pool]:
+    """What pools mean together: of ranges that overlap, the older pool has them."""
     index = LabelIndex({node.metadata.name: node.metadata.labels for node in nodes if _is_linux(node)})
     claims = Claims()
     translated: dict[str, model.Pool] = {}
@@ -163,7 +180,12 @@ def _pools(pools: Iterable[ExternalIPPool], nodes: Iterable[Node], problems: lis
     return translated
 
 
-def _without_node_addresses(
+def used_by(exit_: model.Exit) -> IPAddress | None:
+    """The address of a pool that an exit has been given."""
+    return exit_.requested if exit_.pools and exit_.id else None
+
+
+def spared(
     pools: Mapping[str, model.Pool],
     nodes: Mapping[str, model.Node],
     in_use: Collection[IPAddress],
@@ -248,11 +270,7 @@ def _range(item: IPRange, ref: ObjectRef, field: str, claims: Claims, problems: 
 def _exits(objects: Objects, clients: Collection[model.PodKey], problems: list[Problem]) -> Mapping[str, model.Exit]:
     egresses = objects.egresses
     index = PodSelectorIndex(
-        (
-            PodSelector(item.metadata.name, item.spec.applied_to.pod_selector, item.spec.applied_to.namespace_selector)
-            for item in egresses
-            if _selects(item)
-        ),
+        (selector for item in egresses if (selector := selector_of(item)) is not None),
         {item.metadata.name: item.metadata.labels for item in objects.namespaces},
     )
     selected: dict[str, list[model.PodKey]] = {item.metadata.name: [] for item in egresses}
@@ -261,16 +279,19 @@ def _exits(objects: Objects, clients: Collection[model.PodKey], problems: list[P
         if key in clients:
             for name in index.matching(pod.metadata.namespace, pod.metadata.labels):
                 selected[name].append(key)
-    return {item.metadata.name: _exit(item, tuple(sorted(selected[item.metadata.name])), problems) for item in egresses}
+    return {item.metadata.name: exit_of(item, sorted(selected[item.metadata.name]), problems) for item in egresses}
 
 
-def _selects(egress: Egress) -> bool:
-    """An Egress with neither selector selects nothing."""
+def selector_of(egress: Egress) -> PodSelector | None:
+    """The pods that it selects; an Egress with neither selector selects nothing."""
     applied = egress.spec.applied_to
-    return applied.pod_selector is not None or applied.namespace_selector is not None
+    if applied.pod_selector is None and applied.namespace_selector is None:
+        return None
+    return PodSelector(egress.metadata.name, applied.pod_selector, applied.namespace_selector)
 
 
-def _exit(egress: Egress, clients: tuple[model.PodKey, ...], problems: list[Problem]) -> model.Exit:
+def exit_of(egress: Egress, clients: Iterable[model.PodKey], problems: list[Problem]) -> model.Exit:
+    """What one Egress means."""
     ref, spec, status = reference("Egress", egress.metadata), egress.spec, egress.status
     for name in ("pod_selector", "namespace_selector"):
         selector = getattr(spec.applied_to, name)
@@ -288,7 +309,7 @@ def _exit(egress: Egress, clients: tuple[model.PodKey, ...], problems: list[Prob
         created=egress.metadata.creation_timestamp or "",
         requested=requested[0] if requested else None,
         pools=(str(ObjectRef("ExternalIPPool", spec.external_ip_pool)),) if spec.external_ip_pool else (),
-        clients=clients,
+        clients=tuple(clients),
         bandwidth=_bandwidth(egress, ref, problems),
         allocated=bool(spec.egress_ip) and egress.metadata.annotations.get(ALLOCATED_ANNOTATION) == spec.egress_ip,
         decided=_parsed_or_none(status.allocated_ip),

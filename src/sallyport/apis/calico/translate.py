@@ -94,9 +94,9 @@ def translate(
     nodes: Sequence[Node],
     namespaces: Sequence[Namespace],
     pods: Sequence[Pod],
-    clients: Mapping[PodKey, model.Client],
 ) -> Translated:
-    """Never raises on what a user wrote."""
+    """Never raises on what a user wrote. Of `pods`, those matter that ask for gateways or whose namespace does, and the
+    gateways themselves."""
     felix, problems = read_felix(objects.felix)
     found = Translated(felix, problems=problems)
     found.pools = _pools(objects.pools, problems)
@@ -265,10 +265,10 @@ class _Demands:
         clients: dict[ObjectRef, tuple[ObjectMeta, str, list[PodKey]]] = {}
         for pod in pods:
             namespace = self._namespaces.get(pod.metadata.namespace)
-            if self._support is Support.PODS and _asks(pod.metadata):
+            if self._support is Support.PODS and asks(pod.metadata):
                 meta = pod.metadata
                 ref = ObjectRef("Pod", meta.name, meta.namespace, meta.uid)
-            elif namespace is not None and _asks(namespace.metadata):
+            elif namespace is not None and asks(namespace.metadata):
                 ref = ObjectRef("Namespace", namespace.metadata.name, uid=namespace.metadata.uid)
                 meta = namespace.metadata
             else:
@@ -360,5 +360,6 @@ class _Demands:
         }
 
 
-def _asks(meta: ObjectMeta) -> bool:
+def asks(meta: ObjectMeta) -> bool:
+    """Whether a namespace or pod asks for gateways."""
     return POLICY in meta.annotations or SELECTOR in meta.annotations

@@ -26,8 +26,6 @@ from sallyport.apis.calico.types import (
     IPPool,
 )
 from sallyport.apis.core import Namespace, Node, Pod
-from sallyport.model import state as model
-from sallyport.model.addresses import parse_address
 
 SELECTOR = "egress.projectcalico.org/selector"
 SPACES = "egress.projectcalico.org/namespaceSelector"
@@ -159,13 +157,4 @@ def translated(
     }
     listed = tuple(pods)
     spaces = {"default": namespace("default"), **{item.metadata.name: item for item in namespaces}}
-    clients = {
-        (item.metadata.namespace, item.metadata.name): model.Client(
-            item.metadata.namespace,
-            item.metadata.name,
-            item.spec.node_name,
-            tuple(parse_address(text) for text in item.addresses),
-        )
-        for item in listed
-    }
-    return translate(CalicoObjects(**{**usual, **objects}), tuple(nodes), tuple(spaces.values()), listed, clients)
+    return translate(CalicoObjects(**{**usual, **objects}), tuple(nodes), tuple(spaces.values()), listed)
