@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
+from typer.core import TyperCommand
 
 from sallyport.apis.calico.fitting import unfit
 from sallyport.apis.calico.peering import DISABLED, NO_PASSWORD
@@ -17,6 +17,8 @@ from sallyport.apis.manifests import Flaw, Manifest, read_manifests
 from sallyport.apis.review import Review, Severity, review
 from sallyport.apis.telling import further
 from sallyport.apis.translate import translate
+from sallyport.cli.node import node
+from sallyport.cli.output import Output
 from sallyport.model.settings import Settings
 from sallyport.model.state import Problem
 from sallyport.plan.cluster import plan_cluster
@@ -25,12 +27,16 @@ NO_ADDRESS = "AllocationError"
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-class Output(StrEnum):
-    """TEXT is a line per finding for people and editors."""
+class Shape(TyperCommand):
+    """`check node` is a command of its own, with its own options; whatever else is checked are files."""
 
-    TEXT = "text"
-    JSON = "json"
-    YAML = "yaml"
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the command that is meant."""
+        if args[:1] != ["node"]:
+            return super().make_context(info_name, args, parent, **extra)
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        app.command("node")(node)
+        return typer.main.get_command(app).make_context(f"{info_name} node", args[1:], parent, **extra)
 
 
 def files_of(paths: list[Path]) -> list[Path]:
@@ -95,7 +101,7 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Manifests, directories of them, or - for standard input.")],
     output: Annotated[Output, typer.Option("--output", "-o", help="How to print what was found.")] = Output.TEXT,
 ) -> None:
-    """Check manifests before they are applied.
+    """Check manifests before they are applied; `check node` checks the node that it runs on.
 
     Each remark reads FILE:LINE: FIELD: REASON. A refusal is what the API would refuse too; a warning is about what
     it would store, but what would not work as it reads. Nothing is contacted: no cluster and no rights are needed.

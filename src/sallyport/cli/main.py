@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import typer
 
 COMMANDS: Mapping[str, str] = {
-    "check": "Check manifests before they are applied.",
+    "check": "Check manifests before they are applied, or this node.",
     "apply": "Apply manifests as documents print them.",
     "plan": "Print what would be done, from files alone.",
     "status": "Tell what is wrong, and how everything stands.",
@@ -16,7 +16,8 @@ COMMANDS: Mapping[str, str] = {
     "agent": "Run the process that keeps one node's kernel.",
     "gateway": "Run the process in an egress gateway's pod.",
 }
-"""What each command does. Each is the function of its name, in the module of this package of its name."""
+"""What each command does. Each is the function of its name, in the module of this package of its name. A `Shape`
+there is how its words are read."""
 PLUGINS = "sallyport.commands"
 """Entry points of this group are commands too: so `lab`, which stands above this package, is found but not imported."""
 
@@ -36,7 +37,8 @@ def build(wanted: str = "") -> typer.Typer:
     known = wanted in COMMANDS or wanted in plugins
     for name, does in COMMANDS.items():
         if not known or name == wanted:
-            app.command(name, short_help=does)(getattr(import_module(f"sallyport.cli.{name}"), name))
+            module = import_module(f"sallyport.cli.{name}")
+            app.command(name, short_help=does, cls=getattr(module, "Shape", None))(getattr(module, name))
     for name in sorted(plugins):
         if not known or name == wanted:
             app.add_typer(plugins[name].load(), name=name)

@@ -17,8 +17,8 @@ from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.placement import near_networks
 from sallyport.apis.calico.types import EgressGateway
 from sallyport.apis.core import Node
-from sallyport.cli.check import Output
 from sallyport.cli.columns import aligned
+from sallyport.cli.output import Output
 from sallyport.cli.replay import Replay, replay
 from sallyport.cli.snapshot import InputError, from_files, told
 from sallyport.model.addresses import parse_network

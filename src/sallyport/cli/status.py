@@ -12,9 +12,9 @@ import typer
 import yaml
 
 from sallyport.apis.overview import CONTROLLER, Leases, Overview, Trouble, overview
-from sallyport.cli.check import Output
 from sallyport.cli.columns import aligned
 from sallyport.cli.failures import one_line
+from sallyport.cli.output import Output
 from sallyport.cli.snapshot import InputError, Snapshot, from_files, told, whole
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import load

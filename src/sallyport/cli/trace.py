@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from sallyport.cli.check import Output
 from sallyport.cli.columns import aligned
 from sallyport.cli.failures import one_line
+from sallyport.cli.output import Output
 from sallyport.cli.plan import holding, networks
 from sallyport.cli.reasons import Passage, Ruling, passage, ruling
 from sallyport.cli.replay import Replay, replay

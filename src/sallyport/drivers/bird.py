@@ -47,7 +47,7 @@ class Bird:
     def read(self) -> dict[Kind, dict[object, BirdObject]]:
         """The objects of the configuration in force, as long as the process answers; no passwords."""
         found: dict[Kind, dict[object, BirdObject]] = {kind: {} for kind in KINDS}
-        if self._answers():
+        if self.answers():
             for key, item in self.configured().items():
                 found[item.kind][key] = replace(item, password="") if isinstance(item, Session) else item
         return found
@@ -70,13 +70,17 @@ class Bird:
         except OSError as error:
             return [f"bird: {error.strerror or error}"]
 
+    def refusal(self, objects: Iterable[BirdObject]) -> str:
+        """Why BIRD does not understand a configuration of these objects; "" if it does. Nothing is put in force."""
+        return self._complaint({item.key: item for item in objects})
+
     def stop(self) -> list[str]:
         """End the process, if there is one, and take its routes out of the kernel."""
         tables = _tables(self.configured())
         try:
-            if self._answers():
+            if self.answers():
                 self.ask("down")
-                if not _soon(lambda: not self._answers()):
+                if not _soon(lambda: not self.answers()):
                     return ["bird: it does not end"]
             self._config.unlink(missing_ok=True)
         except OSError as error:
@@ -167,8 +171,8 @@ class Bird:
         takes anything out of the kernel.
         """
         text = birdconf.render(objects.values(), self._router_id(objects), self._route_protocol)
-        revived = not self._answers() and bool(before) and not self._start(recover=True)
-        if not revived and not self._answers():
+        revived = not self.answers() and bool(before) and not self._start(recover=True)
+        if not revived and not self.answers():
             self._write(text)
             self._part.replace(self._config)
             return self._start(recover=False)
@@ -207,9 +211,10 @@ class Bird:
         )
         if done.returncode != 0:
             return [f"bird: {_last(done)}"]
-        return [] if _soon(self._answers) else ["bird: its control socket does not answer"]
+        return [] if _soon(self.answers) else ["bird: its control socket does not answer"]
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether there is a process behind our control socket."""
         try:
             self.ask("show status")
         except TimeoutError:

@@ -191,7 +191,8 @@ def execute(
     path = with_kubectl(path, record.kind)
     ip = shutil.which("ip", path=path) or "ip"
     argv = namespaces.command(space, command[1:] if command[0] == "--" else command)
-    os.execve(ip, argv, {**os.environ, "PATH": path, "KUBECONFIG": str(record.inner_kubeconfig)})
+    runtime = {"SALLYPORT_RUNTIME_DIR": str(record.runtime(where))} if len(parts) == 1 else {}
+    os.execve(ip, argv, {**os.environ, **runtime, "PATH": path, "KUBECONFIG": str(record.inner_kubeconfig)})
 
 
 @app.command(name="power-off")
