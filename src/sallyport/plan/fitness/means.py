@@ -40,10 +40,8 @@ def means(seen: Surroundings, outcomes: Iterable[Outcome], settings: Settings) -
     yield from _settings(seen)
     yield from _sizes(seen, settings)
     if not seen.clock:
-        message = (
-            "nobody keeps it in step: Leases are judged by times that nodes write, so a node whose clock goes wrong"
-        )
-        yield Finding(WARNING, "clock", f"{message} may pass for lost", "run chrony or another NTP client")
+        message = "nobody keeps it in step: no decision goes by it, but tokens, certificates and the times in logs do"
+        yield Finding(WARNING, "clock", message, "run chrony or another NTP client")
 
 
 def _rights(seen: Surroundings) -> Iterator[Finding]:
