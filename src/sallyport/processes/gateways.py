@@ -26,7 +26,10 @@ from sallyport.apis.calico.types import (
     EGRESSGATEWAYPOLICIES,
     EGRESSGATEWAYS,
     EXTERNALNETWORKS,
+    FELIXCONFIGURATIONS,
+    GROUP,
     IPPOOLS,
+    VERSION,
     EgressGateway,
 )
 from sallyport.apis.conditions import changes
@@ -78,14 +81,15 @@ class Gateways:
                 refused.append(Problem(ObjectRef("EgressGateway", key[1], key[0]), "DeploymentRefused", reason))
             status = gateway_status(gateway, objects.pods, refused, seen, now)
             found += _status(EGRESSGATEWAYS, gateway, status)
+        found += _options(objects)
         found += _records(objects, seen)
         found += _clients(objects, pods, seen)
         found += _statuses(objects, seen, now)
         return found
 
     def problems(self, objects: CalicoObjects) -> list[Problem]:
-        """What is wrong with gateways, to be told in events."""
-        return _faults(objects)
+        """What is wrong with gateways, and options that have no effect, to be told in events."""
+        return [*_faults(objects), *(item for item in conflicts(objects, ()) if item.ref.kind == "FelixConfiguration")]
 
     def _deployment(
         self, gateway: EgressGateway, objects: CalicoObjects, nodes: Sequence[Node], there: Owned | None
@@ -133,6 +137,14 @@ def _status(resource: Resource[Any], item: Any, status: msgspec.Struct) -> list[
         return []
     body = {"metadata": {"resourceVersion": meta.resource_version}, "status": changes(item.status, status)}
     return [Write(resource, meta.name, body, meta.namespace or None, subresource="status")]
+
+
+def _options(objects: CalicoObjects) -> Iterable[Write]:
+    """The object that all options are patched into is there from the beginning, as where Calico runs."""
+    if all(item.metadata.name != "default" for item in objects.felix):
+        meta = {"name": "default"}
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": FELIXCONFIGURATIONS.kind, "metadata": meta, "spec": {}}
+        yield Write(FELIXCONFIGURATIONS, "default", body, kind="apply")
 
 
 def _records(objects: CalicoObjects, seen: Seen) -> Iterable[Write]:

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 from tests.unit.apis.calico.build import felix, gateway, gateway_pod, ip_pool, namespace, network, node, peer, pod
+from tests.unit.apis.calico.objects import manifest
 
 from sallyport.apis.calico.annotations import EXITS, MAINTENANCE_STARTED, NEXT_HOPS
 from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.status import Seen
-from sallyport.apis.calico.types import DEGRADED, EgressGateway
+from sallyport.apis.calico.types import DEGRADED, EgressGateway, FelixConfiguration
 from sallyport.apis.core import Namespace, Pod
 from sallyport.apis.objects import Objects
 from sallyport.apis.translate import translate
@@ -70,6 +71,26 @@ def degraded(scene: Scene, name: str = "gw") -> str:
     """The reason for which a gateway is degraded, "" if it is not."""
     (found,) = [item for item in status_of(scene, name)["conditions"] if item["type"] == DEGRADED]
     return str(found["reason"]) if found["status"] == "True" else ""
+
+
+# Options
+
+
+def test_options_are_made_where_there_are_none_and_left_alone_where_there_are() -> None:
+    """Calico's guides patch the object `default`, which is there from the beginning where Calico runs."""
+    (write,) = Scene(felix=()).of("FelixConfiguration")
+    made = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"}}
+    assert (write.name, write.kind, write.body) == ("default", "apply", {**made, "spec": {}})
+    assert not Scene().of("FelixConfiguration")
+
+
+def test_an_option_of_egress_for_one_node_is_told_to_have_no_effect() -> None:
+    """Calico makes an object for each node, of whose other options nothing is said."""
+    options = {"defaultEndpointToHostAction": "Return", "egressIPHostIfacePattern": "ens20"}
+    node_1 = msgspec.convert(manifest("FelixConfiguration", "node.node-1", **options), FelixConfiguration)
+    calico = CalicoObjects(felix=(felix(), node_1))
+    (told,) = Gateways("").problems(calico)
+    assert (told.ref.name, told.reason, told.field) == ("node.node-1", "NoEffect", "spec.egressIPHostIfacePattern")
 
 
 # Deployments

@@ -183,8 +183,8 @@ _RANGE = {"required": ["min", "max"], **rules(("self.min <= self.max", "min must
 
 FELIX_CONFIGURATION: Overlay = {
     "": {
-        "description": "A FelixConfiguration holds options of the nodes: default for all of them, node.<name> for one. "
-        "Options that are not of egress are stored and have no effect here.",
+        "description": "A FelixConfiguration holds options of the nodes. What concerns egress is read from default, "
+        "which is for all of them; other options, and those of node.<name>, are stored and have no effect here.",
         "required": ["spec"],
     },
     "spec": {

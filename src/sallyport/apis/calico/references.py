@@ -6,6 +6,8 @@ are told of objects that `validate` takes.
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from sallyport.apis.calico import annotations
 from sallyport.apis.calico.bgp import BGPPeer
 from sallyport.apis.calico.felix import Felix, Support, read_felix
@@ -170,13 +172,15 @@ def _gateway(gateway: EgressGateway, pools: Iterable[IPPool]) -> Iterator[Proble
 
 
 def _options(felix: FelixConfiguration) -> Iterator[Problem]:
+    """Calico makes an object for each node by itself, whose options are none of egress: of these nothing is told."""
     name = felix.metadata.name
     ref = _ref("FelixConfiguration", felix.metadata)
-    if name != "default" and not name.startswith("node."):
-        yield Problem(ref, NO_EFFECT, "has no effect: only default and node.<name> are read", "metadata.name")
-    elif name != "default" and felix.spec.egress_ip_support:
-        message = "must be equal on all nodes: it has no effect outside of default"
-        yield Problem(ref, NO_EFFECT, message, "spec.egressIPSupport")
+    if name.startswith("node."):
+        for option in msgspec.to_builtins(felix.spec):
+            message = "has no effect: options of egress hold for all nodes, and are read from default alone"
+            yield Problem(ref, NO_EFFECT, message, f"spec.{option}")
+    elif name != "default":
+        yield Problem(ref, NO_EFFECT, "has no effect: only default is read", "metadata.name")
 
 
 def _disabled(

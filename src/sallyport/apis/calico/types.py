@@ -285,8 +285,8 @@ class RouteTableRange(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class FelixConfigurationSpec(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
-    """Of Felix's many options those around egress. "", () and None are "not given", so that one object can override
-    another; names of modes are compared without case. Defaults are in the descriptions of the schema."""
+    """Of Felix's many options those around egress. "", () and None are "not given"; names of modes are compared
+    without case. Defaults are in the descriptions of the schema."""
 
     egress_ip_support: str = field(default="", name="egressIPSupport")
     egress_ip_vxlan_port: int | None = field(default=None, name="egressIPVXLANPort")
@@ -309,7 +309,7 @@ class FelixConfigurationSpec(Struct, frozen=True, gc=False, omit_defaults=True, 
 
 
 class FelixConfiguration(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
-    """Options of the nodes: `default` for all of them, `node.<name>` for one."""
+    """Options of the nodes; only those of `default`, which are for all of them, have an effect."""
 
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     spec: FelixConfigurationSpec = field(default_factory=FelixConfigurationSpec)

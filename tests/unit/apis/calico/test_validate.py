@@ -199,11 +199,11 @@ WARNED: list[tuple[list[Manifest], str, str]] = [
         "spec.externalNetworks",
         "externalNetworkSupport of FelixConfiguration default is not Enabled",
     ),
-    ([manifest("FelixConfiguration", "other")], "metadata.name", "only default and node.<name> are read"),
+    ([manifest("FelixConfiguration", "other")], "metadata.name", "only default is read"),
     (
         [manifest("FelixConfiguration", "node.n1", egressIPSupport="Disabled")],
         "spec.egressIPSupport",
-        "has no effect outside of default",
+        "has no effect: options of egress hold for all nodes",
     ),
     ([felix(bpfEnabled=True)], "spec.bpfEnabled", "has no effect: it is not an option of egress gateways"),
     ([pool(vxlanMode="Always")], "spec.vxlanMode", "has no effect: clients reach gateways through Sallyport's own"),
