@@ -4,9 +4,11 @@ of networks that are in use; and what must not even lose one.
 A client sends all the time while it happens, in both families.
 """
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pytest
@@ -112,6 +114,44 @@ def test_a_bird_that_is_killed_is_started_again_and_lets_nothing_out_elsewhere(n
         os.kill(pid, signal.SIGKILL)
         until(lambda: not sessions(net, "node-2"), "it has ended")
         until(lambda: up(net, "node-2") == 6, "sessions are back", 20)
+    becomes(lambda: kernel(net, "node-2"), before)
+
+
+@contextlib.contextmanager
+def patient(net: Networks, *routers: str) -> Iterator[None]:
+    """While the block runs, what BFD tells these routers is the beginning of a graceful restart and not the end of a
+    session (RFC 5882, section 4.3)."""
+    paths = [net.lab.record.runtime(router) / "bird.conf" for router in routers]
+    before = [path.read_text() for path in paths]
+
+    def have(texts: Iterable[str]) -> None:
+        for router, path, text in zip(routers, paths, texts, strict=True):
+            path.write_text(text)
+            assert "Reconfigur" in net.bird(router, "configure")
+        until(lambda: up(net, "node-2") == up(net, "node-3") == 6, "sessions are back", 20)
+
+    try:
+        have(text.replace("  bfd on;", "  bfd graceful;") for text in before)
+        yield
+    finally:
+        have(before)
+
+
+def test_a_bird_that_is_killed_costs_no_request_where_routers_restart_gracefully(net: Networks) -> None:
+    """The kernel has its routes, the routers keep theirs, gateways stay ready, and the next BIRD hears anew what its
+    peers have; all in both families, and on the right wires."""
+    served, before = net.served("red", "yellow"), kernel(net, "node-2")
+    path = net.lab.record.runtime("node-2") / "bird.pid"
+    with patient(net, "red-router", "yellow-router"):
+        for name in ("red", "yellow"):
+            for side in BOTH.values():
+                net.comes_to_go(f"{name}/app", side, served[name])
+        with net.on_wires(**served), net.undisturbed("red/app", "yellow/app"):
+            old = path.read_text()
+            os.kill(int(old), signal.SIGKILL)
+            until(lambda: path.read_text() not in ("", old), "another one has taken its place", 5)
+            until(lambda: up(net, "node-2") == 6, "sessions are back", 20)
+            assert (net.ready("red"), net.ready("yellow")) == (1, 1)
     becomes(lambda: kernel(net, "node-2"), before)
 
 

@@ -15,6 +15,7 @@ _CHOSEN = "primary where (source = RTS_BGP || source = RTS_INHERIT) && dest != R
 the peers are reached, nor what this node announces."""
 _HOP = re.compile(r"\s+(?:via (?P<via>\S+) on|dev) (?P<device>\S+)")
 _COUNT = re.compile(r"1007-(\d+) of ")
+_RECOVERY = "Graceful restart recovery in progress"
 _STATE, _ERROR = 5, 6
 """Columns of `show protocols`: the state of a protocol's own, and why it is not another."""
 
@@ -37,6 +38,12 @@ class Router:
             if words and words[0] in found:
                 states[found[words[0]]] = ": ".join(word.strip().rstrip(":") for word in words[_STATE:])
         return states
+
+    def recovering(self) -> bool:
+        """Whether BIRD does not answer, or was started again and waits for what its peers still have: the kernel has
+        the routes of the one before, of which it knows nothing yet."""
+        lines = list(self._lines("show status"))
+        return not lines or any(_RECOVERY in line for line in lines)
 
     def networks(self) -> tuple[str, ...]:
         """Names of the networks that BIRD has tables for, without that of the main table's peers."""

@@ -123,7 +123,7 @@ class Agent:
         self._reporter = Reporter(client, self._events, node, now)
         self._doorstep = Doorstep(SystemClock())
         self._poller = Poller(get, SystemClock(), Random(), on_change=self.wake)
-        self._networks = Networks(hands.routing, self._doorstep.tell, self._heartbeat.publish_routing)
+        self._networks = Networks(hands.routing, self._doorstep.tell, self._heartbeat.publish_routing, self.wake)
 
     async def run(self) -> None:
         """Plan and program until cancelled. The kernel is left as it is when this ends."""

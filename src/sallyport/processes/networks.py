@@ -19,15 +19,17 @@ Look = Callable[[Iterable[str], Iterable[tuple[str, ...]]], RoutingReport]
 
 class Networks:
     """Looks, and tells: gateways of this node, by `tell`, whether their ways stand, and everybody, by `publish`, what
-    the node has of each network. Looking is `look`'s, which blocks and may fail with OSError."""
+    the node has of each network. Looking is `look`'s, which blocks and may fail with OSError. `lost` is called when all
+    sessions are gone at once: BIRD has ended, which is to be started again before its peers have given it up."""
 
     def __init__(
         self,
         look: Look,
         tell: Callable[[Mapping[str, str]], None],
         publish: Callable[[RoutingReport], None],
+        lost: Callable[[], None],
     ) -> None:
-        self._look, self._tell, self._publish = look, tell, publish
+        self._look, self._tell, self._publish, self._lost = look, tell, publish, lost
         self._tables: Mapping[str, int] = {}
         self._exits: Mapping[str, Exit] = {}
         self._standing: Mapping[str, str] | None = None
@@ -63,6 +65,8 @@ class Networks:
         if report.sessions != self._states:
             log.info("agent.bgp_sessions", sessions=dict(report.sessions))
             self._states = report.sessions
+            if not report.sessions:
+                self._lost()
 
     def _lacking(self, exit_: Exit, report: RoutingReport) -> str:
         """An exit whose networks all lack routes leads nowhere."""

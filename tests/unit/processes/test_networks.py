@@ -23,10 +23,11 @@ class Scene:
     looks: list[tuple[list[str], list[tuple[str, ...]]]] = field(default_factory=list)
     told: list[Mapping[str, str]] = field(default_factory=list)
     published: list[RoutingReport] = field(default_factory=list)
+    losses: list[None] = field(default_factory=list)
     networks: Networks = field(init=False)
 
     def __post_init__(self) -> None:
-        self.networks = Networks(self.look, self.told.append, self.published.append)
+        self.networks = Networks(self.look, self.told.append, self.published.append, lambda: self.losses.append(None))
 
     def look(self, names: Iterable[str], lists: Iterable[tuple[str, ...]]) -> RoutingReport:
         self.looks.append((list(names), list(lists)))
@@ -119,6 +120,20 @@ async def test_a_lost_route_is_told_at_the_next_look() -> None:
     assert await scene.after() == {"gw/x": ""}
     scene.report = counted(red=0)
     assert await scene.after() == {"gw/x": "no route is known in external network red"}
+
+
+async def test_sessions_that_are_gone_all_at_once_are_looked_after() -> None:
+    """BIRD has ended: the agent starts it again at once. Where there never was a session there is nothing to do."""
+    scene = Scene(RoutingReport())
+    scene.follow(a_gateway("x", networks=("red",)))
+    await scene.after()
+    scene.report = RoutingReport(sessions={"red-4": "Established", "red-6": "Active"})
+    await scene.after()
+    assert scene.losses == []
+    scene.report = RoutingReport()
+    await scene.after()
+    await scene.after()
+    assert scene.losses == [None]
 
 
 def test_a_gateway_of_both_families_stands_when_both_do() -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from sallyport.drivers.routing import Router
 from sallyport.model.plan import Learned
 from sallyport.model.state import IPNetwork
-from sallyport.processes.survey import REREAD, SHOWN, Survey
+from sallyport.processes.survey import PATIENCE, REREAD, SHOWN, Survey
 
 SHARED = ip_network("105.8.10.0/24")
 ROUTE = Learned(SHARED, ip_address("172.31.11.1"), "red0")
@@ -20,6 +20,10 @@ class Told(Router):
     states: dict[str, str] = field(default_factory=lambda: {"a": "Established", "b": "Active: Socket: no route"})
     numbers: dict[str, int] = field(default_factory=lambda: {"red": 1, "yellow": 1})
     asked: list[str] = field(default_factory=list)
+    lost: bool = False
+
+    def recovering(self) -> bool:
+        return self.lost
 
     def sessions(self) -> Mapping[str, str]:
         return self.states
@@ -87,3 +91,17 @@ def test_routes_are_read_again_after_some_time_in_any_case() -> None:
         clock.now = 100.0 + later
         survey.report(["red"], [])
     assert router.asked == ["red"] * 2
+
+
+def test_while_bird_comes_back_a_network_has_what_it_had_and_no_longer() -> None:
+    """Its routes are in the kernel meanwhile. What it knows already counts, and a BIRD that stays away has none."""
+    router, clock = Told(), Clock()
+    survey = Survey(router, clock)
+    survey.report(["red", "yellow"], [])
+    router.numbers, router.lost = {"yellow": 3}, True
+    clock.now += PATIENCE - 1
+    assert survey.report(["red", "yellow"], []).counts == {"red": 1, "yellow": 3}
+    clock.now += 2
+    assert survey.report(["red", "yellow"], []).counts == {"red": 0, "yellow": 3}
+    router.lost = False
+    assert survey.report(["red", "yellow"], []).counts == {"red": 0, "yellow": 3}
