@@ -274,6 +274,26 @@ def test_a_gateway_of_a_network_leaves_by_its_wire_and_hears_the_answer(scene: S
         assert seen_on(("red", "eth0"), family) == {"red": {address("y", family)}, "eth0": set()}
 
 
+OTHERS = """table inet others {
+  chain first { type filter hook postrouting priority 90; ct state new ct mark set 0xabcd3fff; }
+  chain last { type filter hook forward priority 200; ct direction reply ct mark SEEN counter name kept; }
+  counter kept { }
+}"""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_connection_onto_a_network_keeps_what_others_have_marked_it_with(scene: Scene, family: Family) -> None:
+    """The bits that are ours are written whatever stood there, and the others are left: by both the answer is known."""
+    with red(family):
+        scene.sync(leading_to(scene, family, "red"))
+        run("b", "nft -f -", OTHERS.replace("SEEN", f"{0xABCD0000 | IDS['y']:#x}"))
+        try:
+            assert ask("pod-a", SERVER[family]) == address("y", family)
+            assert "packets 0 " not in run("b", "nft list counter inet others kept")
+        finally:
+            run("b", "nft delete table inet others")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "damage",

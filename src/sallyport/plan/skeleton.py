@@ -99,13 +99,19 @@ _INET = """table inet {table} {{
   chain exit {{
     type nat hook postrouting priority 95; policy accept;
     meta mark & {mask:#x} != 0 ct label set {label}
-    meta mark & {mask:#x} @networked ct mark set meta mark & {mask:#x}
+    meta mark & {mask:#x} @networked jump note
     oifname {devices} snat ip to ip saddr
     oifname {devices} snat ip6 to ip6 saddr
     fib saddr type local return
     meta nfproto ipv4 meta mark & {mask:#x} != 0 snat ip to meta mark & {mask:#x} map @exits4
     meta nfproto ipv6 meta mark & {mask:#x} != 0 snat ip6 to meta mark & {mask:#x} map @exits6
   }}
+
+  # The connection's mark, for the way back of its replies. Its other bits are somebody else's: as nftables cannot join
+  # two marks, ours are written one by one.
+  chain note {{
+    ct mark set ct mark & {unmask:#x}
+{bits}  }}
 
   # After every NAT. A connection that was translated before its pod was governed keeps that translation for as long as
   # it lives; what leaves with another source than its mark's does not leave. Nodes' own connections (the tunnel's outer
@@ -157,6 +163,8 @@ _UNMARKED = """
   }}
 """
 
+_BIT = "    meta mark & {bit:#x} != 0 ct mark set ct mark | {bit:#x}\n"
+
 _NETDEV = """table netdev {table} {{
   # Frames carry a MAC derived from the outer address, not the device's own; marks are cut to the bits that are ours.
 {chains}}}
@@ -186,6 +194,7 @@ def skeletons(settings: Settings, links: Sequence[Link]) -> tuple[Skeleton, ...]
         "devices": f'"{settings.device_prefix}*"',
         "mask": settings.mark_mask,
         "unmask": 0xFFFFFFFF ^ settings.mark_mask,
+        "bits": "".join(_BIT.format(bit=1 << n) for n in range(32) if settings.mark_mask >> n & 1),
         "port": settings.vxlan_port,
         "abroad": _ABROAD,
         "label": settings.connection_label,
