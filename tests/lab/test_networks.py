@@ -3,14 +3,17 @@
 `red` and `yellow` have the same addresses, and their gateways run on one node. Both families everywhere.
 """
 
+from ipaddress import ip_network
+
 import pytest
-from tests.lab.manifests import STANDING, felix, gateway, network
+from tests.lab.manifests import GATEWAYS, STANDING, asking_for, client, felix, gateway, network, pool
 from tests.lab.scene import Side, becomes
 from tests.lab.wires import (
     BOTH,
     INTERNET,
     LINK,
     PEER,
+    POOLS,
     PRINTER,
     SHARED,
     TABLES,
@@ -151,6 +154,54 @@ def test_a_pool_with_nat_outgoing_lends_the_nodes_address(net: Networks, both: S
     inet = INTERNET[both.family]
     net.goes("hosted/app", inet, "internet", both.node(3), "node-3")
     net.goes("open/app", inet, "internet", net.address("open", both.family), "node-3")
+
+
+def test_two_networks_may_see_the_same_address_of_a_node(net: Networks) -> None:
+    """natOutgoing on the pools of a gateway of red and one of yellow, both on node-2: each network is told the node's
+    InternalIP and sees it as the source, at the same time, and answers find their way back."""
+    nodes = {side.node(2) for side in BOTH.values()}
+    pools = [pool("lent-4", "10.20.10.0/29", natOutgoing=True), pool("lent-6", "fd10:20:0:a::/125", natOutgoing=True)]
+    names = [item["metadata"]["name"] for item in pools]
+    made = [gateway(f"lent-{name}", names, [name], node="node-2") for name in TABLES]
+    users = [client("plain", f"lent-{name}", 1, asking_for(f"lent-{name}")) for name in TABLES]
+    net.apply(*pools, *made, *users)
+    try:
+        for name in TABLES:
+            for side in BOTH.values():
+                net.comes_to_go(f"plain/lent-{name}", side, nodes)
+                net.goes(f"plain/lent-{name}", side, name, side.node(2), "node-2")
+                found = {hop for hop, _ in net.hops(f"{name}-router", side.family, "main", side.node(2))}
+                assert found == {f"{LINK[name][side.family // 6 + 1]}102"}
+        with net.on_wires(red=nodes, yellow=nodes), net.undisturbed(*(f"plain/lent-{name}" for name in TABLES)):
+            pass
+    finally:
+        net.lab.kubectl("delete", "pod", "-n", "plain", *(f"lent-{name}" for name in TABLES), "--grace-period=1")
+
+
+def test_what_a_gateway_sends_itself_goes_over_its_network(net: Networks) -> None:
+    """Its probes, and whatever else its pod asks for, are seen on yellow alone, from its own address. While the target
+    there does not hear it, it is not ready, although red has the same address."""
+    target = BOTH[4].server
+    probes = {
+        "icmpProbe": {"ips": [target], "intervalSeconds": 1, "timeoutSeconds": 1},
+        "httpProbe": {"urls": [f"http://{target}/"], "intervalSeconds": 1, "timeoutSeconds": 1},
+    }
+    net.apply(gateway("probing", ["open-4", "open-6"], ["yellow"], node="node-2", egressGatewayFailureDetection=probes))
+    pools = {str(address) for name in ("open-4", "open-6") for address in ip_network(POOLS[name])}
+    with net.on_wires(yellow=pools):
+        becomes(lambda: net.ready("probing"), 1, 20)
+        (row,) = net.gateway("probing").gateways
+        for side in BOTH.values():
+            assert net.asked(f"{GATEWAYS}/{row.pod}", side).source == net.address("probing", side.family)
+        own = net.address("probing", 4)
+        assert own in {frame.source for frame in net.wires["yellow"].settle()}
+        table = f"table ip deaf {{ chain input {{ type filter hook input priority 0; ip saddr {own} drop; }}; }}"
+        net.lab.execute("yellow-server", "nft", table)
+        try:
+            becomes(lambda: net.ready("probing"), 0, 10)
+        finally:
+            net.lab.execute("yellow-server", "nft", "delete table ip deaf")
+        becomes(lambda: net.ready("probing"), 1, 10)
 
 
 def test_external_networks_that_are_switched_off_have_no_effect_and_say_so(net: Networks) -> None:

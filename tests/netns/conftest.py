@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.netns.agents import Agent
-from tests.netns.world import World, build
+from tests.netns.networks import Scene
+from tests.netns.world import World, build, inside
 
 
 def worlds(nodes: tuple[str, ...]) -> Iterator[World]:
@@ -62,3 +63,19 @@ def c(tmp_path: Path) -> Iterator[Agent]:
     """The agent of node c."""
     with agent("c", tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[World]:
+    """Node a and the namespaces of its routers, for all tests of this module: each leaves them as they were."""
+    yield from worlds(("a", "red", "yellow", "second"))
+
+
+@pytest.fixture
+def scene(outside: World, tmp_path: Path) -> Iterator[Scene]:
+    """Nothing runs yet. What was started is ended."""
+    made = Scene(outside, tmp_path)
+    with made.ending:
+        yield made
+        with inside("a"):
+            assert made.bird.stop() == []

@@ -7,7 +7,7 @@ both families, a session for each.
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,8 @@ def address(number: int, family: Family) -> str:
 class Outside:
     """A router with AS number `asn`, which announces `prefixes` with itself as the next hop.
 
-    `options` are lines of BIRD's for its sessions, `outgoing` statements of its export filters.
+    `options` are lines of BIRD's for its sessions, `outgoing` statements of its export filters; `node` is where it
+    looks for node a, by default on the link.
     """
 
     world: World
@@ -41,6 +42,7 @@ class Outside:
     outgoing: str = ""
     bfd: bool = False
     node_asn: int = OWN_ASN
+    node: Mapping[Family, str] = field(default_factory=lambda: {family: address(1, family) for family in FAMILIES})
     bird: Bird = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,10 +67,12 @@ class Outside:
         }
         return Session(**{**usual, **fields})  # type: ignore[arg-type]
 
-    def start(self) -> "Outside":
-        """Run it, or run it again after its end."""
+    def start(self, *, recover: bool = False) -> "Outside":
+        """Run it, or run it again after its end; `recover`: as one that restarts gracefully."""
         self._write()
-        run(self.name, f"{BIRD} -c {self._file('bird.conf')} -s {self._file('bird.ctl')} -P {self._file('bird.pid')}")
+        flag = "-R " if recover else ""
+        files = f"-c {self._file('bird.conf')} -s {self._file('bird.ctl')} -P {self._file('bird.pid')}"
+        run(self.name, f"{BIRD} {flag}{files}")
         return self
 
     def announce(self, *prefixes: str) -> None:
@@ -110,7 +114,7 @@ class Outside:
             lines += [
                 f"protocol bgp b{family} {{",
                 f"local {address(self.number, family)} as {self.asn};",
-                f"neighbor {address(1, family)} as {self.node_asn};",
+                f"neighbor {self.node[family]} as {self.node_asn};",
                 "connect delay time 1; connect retry time 1; error wait time 1, 1;",
                 self.options + ("bfd on;" if self.bfd else ""),
                 f"ipv{family} {{ import all; export filter {{ {self.outgoing} accept; }}; }};",

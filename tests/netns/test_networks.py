@@ -1,22 +1,32 @@
 """External networks: routers of two of them, which know nothing of each other, and a node that keeps them apart."""
 
-import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from tests.netns.conftest import worlds
-from tests.netns.routers import Outside, address, routes
-from tests.netns.world import GATEWAY, PREFIX, World, eventually, inside, run
+from tests.netns.networks import (
+    FIBS,
+    LINKS,
+    MERGED,
+    ONLY_RED,
+    ONLY_YELLOW,
+    RED,
+    SHARED,
+    YELLOW,
+    Scene,
+    both,
+    since,
+    soon,
+    via,
+)
+from tests.netns.routers import address, routes
+from tests.netns.world import GATEWAY, eventually, run
 
 from sallyport.drivers.bird import Bird
-from sallyport.drivers.birdconf import BirdObject, session_protocol
+from sallyport.drivers.birdconf import BirdObject
 from sallyport.drivers.routing import Router
 from sallyport.model.kernel import Announced, Bootstrap, Fib, Kind, Session
 from sallyport.model.plan import Learned
@@ -24,107 +34,6 @@ from sallyport.model.state import FAMILIES, Family, RouteFilter, RouteRule
 from sallyport.plan.filters import session_filters
 
 pytestmark = pytest.mark.root
-
-RED, YELLOW, MERGED = 500, 600, 700
-SHARED: dict[Family, str] = {4: "105.8.10.0/24", 6: "fd00:105:8::/48"}
-ONLY_RED: dict[Family, str] = {4: "10.50.0.0/16", 6: "fd00:50::/32"}
-ONLY_YELLOW: dict[Family, str] = {4: "10.60.0.0/16", 6: "fd00:60::/32"}
-LINKS = [
-    Bootstrap(network, link, "eth0") for network in ("red", "yellow") for link in ("192.0.2.0/24", "2001:db8::/64")
-]
-FIBS = [Fib(RED, ("red",)), Fib(YELLOW, ("yellow",)), Fib(MERGED, ("red", "yellow"))]
-
-
-@dataclass
-class Scene:
-    """Node a with its BIRD, and the routers outside."""
-
-    world: World
-    folder: Path
-    ending: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def bird(self) -> Bird:
-        """The node's, each time as an agent has it that has just started."""
-        return Bird(self.folder / "a")
-
-    @property
-    def sessions(self) -> dict[str, str]:
-        """State of the BGP sessions."""
-        return dict(Router(self.bird).sessions())
-
-    def router(self, name: str, asn: int, *prefixes: str, **fields: object) -> Outside:
-        """A router that runs."""
-        made = Outside(self.world, name, self.folder / name, asn, prefixes, **fields)  # type: ignore[arg-type]
-        self.ending.callback(made.stop)
-        return made.start()
-
-    def red(self, *more: str, **fields: object) -> Outside:
-        """The router of network red."""
-        return self.router("red", 65001, *SHARED.values(), *ONLY_RED.values(), *more, **fields)
-
-    def yellow(self, **fields: object) -> Outside:
-        """The router of network yellow."""
-        return self.router("yellow", 65002, *SHARED.values(), *ONLY_YELLOW.values(), **fields)
-
-    def change(self, *upserts: BirdObject, deletes: Iterable[BirdObject] = ()) -> list[str]:
-        """Put that in force on the node; what failed."""
-        with inside("a"):
-            return self.bird.change(upserts, deletes)
-
-    def have(self, *objects: BirdObject) -> None:
-        """Have the node's BIRD hold exactly these."""
-        wanted = {item.key for item in objects}
-        others = [item for key, item in self.bird.configured().items() if key not in wanted]
-        assert self.change(*objects, deletes=others) == []
-
-    def kill(self, number: signal.Signals) -> None:
-        """Send the node's BIRD a signal that ends it, and wait until it has."""
-        pid = int((self.folder / "a" / "bird.pid").read_text())
-        os.kill(pid, number)
-        assert soon(lambda: not any(self.bird.read().values()) and not Path(f"/proc/{pid}/net").exists())
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[World]:
-    """Node a and the namespaces of its routers, for all tests of this module: each leaves them as they were."""
-    yield from worlds(("a", "red", "yellow", "second"))
-
-
-@pytest.fixture
-def scene(outside: World, tmp_path: Path) -> Iterator[Scene]:
-    """Nothing runs yet. What was started is ended."""
-    made = Scene(outside, tmp_path)
-    with made.ending:
-        yield made
-        with inside("a"):
-            assert made.bird.stop() == []
-
-
-def soon(condition: Callable[[], bool]) -> bool:
-    """Whether `condition` comes true within the time that BGP may take."""
-    return eventually(condition, 15)
-
-
-def via(router: Outside, family: Family = 4) -> set[str]:
-    """The next hop of routes by a router: over IPv6 it is its link-local address."""
-    if family == 4:
-        return {address(router.number, 4)}
-    with inside(router.name):
-        text = subprocess.run(
-            ["ip", "-6", "-o", "addr", "show", "eth0", "scope", "link"], capture_output=True, text=True
-        )
-    return {text.stdout.split()[3].partition("/")[0]}
-
-
-def both(red: Outside, yellow: Outside, **fields: object) -> list[BirdObject]:
-    """All that two networks and their merged table need, with sessions in both families."""
-    speaking = [
-        router.session(name, family, **fields)
-        for name, router in (("red", red), ("yellow", yellow))
-        for family in FAMILIES
-    ]
-    return [*FIBS, *LINKS, *speaking]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -183,12 +92,21 @@ def test_a_dead_routers_routes_go_at_once_and_come_back(scene: Scene) -> None:
     assert since(scene, yellow) == began
 
 
-def since(scene: Scene, router: Outside, family: Family = 4) -> str:
-    """The moment since when a session is up."""
-    name = session_protocol(router.session("", family).name)
-    (line,) = [line.split() for line in scene.bird.ask("show protocols") if line.split()[:1] == [name]]
-    assert line[3] == "up"
-    return line[4]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_session_may_begin_at_an_address_of_the_node_that_is_not_the_links(scene: Scene, family: Family) -> None:
+    """With sourceAddress UseNodeIP: a router that knows the way to the node's own address and waits for it there has a
+    session, the table is filled, and it is told that address as the next hop."""
+    own: dict[Family, str] = {4: "10.99.0.11", 6: "fd00:99::11"}
+    run("a", f"ip address add {own[family]} dev lo" + (" nodad" if family == 6 else ""))
+    scene.ending.callback(run, "a", f"ip address del {own[family]} dev lo")
+    red = scene.red(node=own, options="multihop 2;")
+    run("red", f"ip route add {own[family]} via {address(1, family)}")
+    scene.ending.callback(run, "red", f"ip route del {own[family]}")
+    host = {4: "203.0.113.7/32", 6: "2001:db8:77::7/128"}[family]
+    speaking = red.session("red", family, source=own[family])
+    scene.have(FIBS[0], *LINKS[:2], speaking, Announced("red", host))
+    assert soon(lambda: SHARED[family] in routes(RED, family) and red.heard() == {host})
+    assert red.attributes(host)["BGP.next_hop"].split()[0] == own[family]
 
 
 def test_two_routers_of_a_network_share_its_load(scene: Scene) -> None:
@@ -309,63 +227,6 @@ def test_bfd_notices_a_silent_router_within_half_a_second(scene: Scene) -> None:
     assert eventually(lambda: SHARED[4] not in routes(RED), 0.5)
     red.signal(signal.SIGCONT)
     assert soon(lambda: SHARED[4] in routes(RED))
-
-
-def test_a_killed_bird_comes_back_without_a_gap(scene: Scene) -> None:
-    """Nothing that a peer has told leaves the kernel between its death and the end of its recovery, when it learns
-    anew. Links of IPv6 are put there again: BIRD deletes an IPv6 route before it writes it in its place."""
-    red, yellow = scene.red(), scene.yellow()
-    objects = both(red, yellow)
-    scene.have(*objects)
-    assert soon(lambda: all(len(routes(MERGED, family)) == 4 for family in FAMILIES))
-    with monitored(scene.folder / "changes") as heard:
-        scene.kill(signal.SIGKILL)
-        assert scene.change(*[item for item in objects if item.kind is Kind.FIB]) == []
-        assert scene.change(*[item for item in objects if item.kind is Kind.SESSION]) == []
-        red.announce(*red.prefixes, "10.51.0.0/16")
-        assert soon(lambda: "10.51.0.0/16" in routes(MERGED))
-        assert soon(lambda: any(line.startswith("10.51.0.0/16") for line in heard()))
-    links = [f"Deleted {item.destination} dev eth0 table " for item in LINKS if ":" in item.destination]
-    deleted = [line for line in heard() if line.startswith("Deleted")]
-    assert [line for line in deleted if not line.startswith(tuple(links))] == []
-
-
-@contextmanager
-def monitored(path: Path) -> Iterator[Callable[[], list[str]]]:
-    """What `ip monitor` tells of node a's routes meanwhile, so far."""
-    with path.open("w") as output:
-        monitor = subprocess.Popen(["ip", "netns", "exec", f"{PREFIX}a", "ip", "monitor", "route"], stdout=output)
-    try:
-        run("a", "ip route add 198.18.99.0/24 dev eth0")
-        assert soon(lambda: touched("a", path))
-        yield lambda: path.read_text().splitlines()
-    finally:
-        monitor.terminate()
-        monitor.wait()
-        run("a", "ip route del 198.18.99.0/24 dev eth0")
-
-
-def touched(node: str, path: Path) -> bool:
-    """Whether a change of a route, made here and now, is heard of."""
-    run(node, "ip route replace 198.18.99.0/24 dev eth0 metric 0 mtu 1400")
-    run(node, "ip route replace 198.18.99.0/24 dev eth0 metric 0 mtu 1401")
-    return bool(path.read_text())
-
-
-def test_routes_outlive_a_bird_that_is_ended_and_not_one_that_has_nothing_left_to_do(scene: Scene) -> None:
-    """Somebody else's SIGTERM takes no route away. When the last object goes, all routes go with the process."""
-    red = scene.red()
-    wanted: list[BirdObject] = [*FIBS, LINKS[0], red.session("red")]
-    scene.have(*wanted)
-    assert soon(lambda: SHARED[4] in routes(RED) and SHARED[4] in routes(MERGED))
-    scene.kill(signal.SIGTERM)
-    assert SHARED[4] in routes(RED)
-    assert SHARED[4] in routes(MERGED)
-    scene.have(*wanted)
-    assert soon(lambda: scene.sessions.get("red.4") == "Established")
-    scene.have()
-    assert routes(RED) == routes(MERGED) == {}
-    assert not (scene.folder / "a" / "bird.pid").exists()
 
 
 @pytest.mark.parametrize("secured", [True, False])
