@@ -27,9 +27,9 @@ class _Owners:
         """The apiVersion in which an owner wrote."""
         return str(self._entries[owner].get("apiVersion", ""))
 
-    def give(self, resource: Resource, owner: _Owner, fields: frozenset[Path], now: str) -> None:
-        """Make the set of an owner this one."""
-        if fields == self.fields.get(owner):
+    def give(self, resource: Resource, owner: _Owner, fields: frozenset[Path], now: str, *, changed: bool) -> None:
+        """Make the set of an owner this one, as of now if he has `changed` a value or has other fields than before."""
+        if fields == self.fields.get(owner) and not changed:
             return
         self.fields[owner] = fields
         self._entries[owner] = {"apiVersion": resource.api_version, "time": now}
@@ -69,7 +69,7 @@ def fields_of(resource: Resource, wanted: Object) -> frozenset[Path]:
 def own(resource: Resource, new: Object, fields: frozenset[Path], manager: str, subresource: str, now: str) -> None:
     """Record who created an object by apply."""
     owners = _Owners({})
-    owners.give(resource, (manager, "Apply", subresource), fields, now)
+    owners.give(resource, (manager, "Apply", subresource), fields, now, changed=True)
     new["metadata"]["managedFields"] = owners.encode()
 
 
@@ -90,7 +90,8 @@ def track(resource: Resource, old: Object | None, new: Object, manager: str, sub
     if changed or gone:
         owner = (manager, "Update", subresource)
         owners.take(frozenset(changed) | gone, besides=owner)
-        owners.give(resource, owner, (owners.fields.get(owner, frozenset()) - gone) | changed, now)
+        kept = owners.fields.get(owner, frozenset()) - gone
+        owners.give(resource, owner, kept | changed, now, changed=True)
     metadata["managedFields"] = owners.encode()
 
 
@@ -128,7 +129,8 @@ def merge(
                 result["metadata"]["resourceVersion"] = value["resourceVersion"]
         else:
             result[key] = _merge(fieldset.below(schema, key), result.get(key), value, key)
-    owners.give(resource, me, applied, now)
+    changed = any(fieldset.differ(live, wanted, path) for path in applied)
+    owners.give(resource, me, applied, now, changed=changed)
     result["metadata"]["managedFields"] = owners.encode()
     return result
 
