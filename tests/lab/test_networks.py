@@ -204,6 +204,16 @@ def test_what_a_gateway_sends_itself_goes_over_its_network(net: Networks) -> Non
         becomes(lambda: net.ready("probing"), 1, 10)
 
 
+@pytest.mark.parametrize("own", [{}, {"egressIPRoutingRulePriority": 200}])
+def test_rules_of_networks_may_have_any_priority(net: Networks, own: dict[str, int]) -> None:
+    """externalNetworkRoutingRulePriority edited while traffic flows, be it before that of clients' rules or not: the
+    rules move, answers find their way back, and no request is lost."""
+    with net.on_wires(**net.served("red", "yellow")), net.undisturbed("red/app", "yellow/app") as flows:
+        net.apply(felix(externalNetworkRoutingRulePriority=102, **own))
+        until(lambda: "102:" in net.lab.execute("node-2", "ip", "rule"), "the rules are moved")
+        after(flows, 20)
+
+
 def test_external_networks_that_are_switched_off_have_no_effect_and_say_so(net: Networks) -> None:
     """With externalNetworkSupport Disabled, gateways leave by their node's ordinary way, and networks, peers and
     gateways say why; switched on again, all is as before, and nothing has gone to a wrong network meanwhile."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.model.addresses import family_of
 from sallyport.model.kernel import Announced, Bootstrap, Element, Fib, KernelObject, Route, Rule, Session, Sysctl
+from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Exit, ExternalNetwork, Family, IPAddress, IPNetwork, Peering
 from sallyport.plan.filters import session_filters
 from sallyport.plan.steering import LAST_METRIC, MAIN_TABLE, Here
@@ -48,10 +49,9 @@ def _leading_out(key: str, here: Here) -> list[KernelObject]:
     tables = honoured(here)
     table, family = table_of(exit_, assignment.id, tables, here), family_of(here.held[key])
     mark = settings.mark(assignment.id)
-    priority = settings.network_rule_priority or settings.rule_priority + 1
     made: list[KernelObject] = [
         Route(family, table, str(EVERYTHING[family]), LAST_METRIC, "unreachable"),
-        Rule(family, priority, table, mark=mark, mask=settings.mark_mask),
+        Rule(family, _priority(settings), table, mark=mark, mask=settings.mark_mask),
         Element("networked", str(mark)),
     ]
     served = tuple(name for name in exit_.networks if name in tables)
@@ -62,6 +62,11 @@ def _leading_out(key: str, here: Here) -> list[KernelObject]:
     address = here.held[key]
     made += [Announced(name, f"{address}/{address.max_prefixlen}") for name in served if not _kept(address, name, here)]
     return made
+
+
+def _priority(settings: Settings) -> int:
+    """Of the rules that lead exits to their networks' tables."""
+    return settings.network_rule_priority or settings.rule_priority + 1
 
 
 def wires_of(network: str, table: int, here: Here) -> set[str]:
@@ -163,12 +168,14 @@ def _session(peering: Peering, here: Here) -> Session:
 
 def _replies(devices: Iterable[str], here: Here) -> list[KernelObject]:
     """Strict reverse-path filtering looks for the way back in the main table, which has none to an external network.
-    With `src_valid_mark` it looks by the packet's mark; the reply itself is still routed by the main table."""
+    With `src_valid_mark` it looks by the packet's mark; the reply itself is still routed by the main table, whose rule
+    has to come before that of the mark."""
     made: list[KernelObject] = []
+    first = min(here.settings.rule_priority, _priority(here.settings) - 1)
     for device in sorted(devices):
         made.append(Sysctl(f"net/ipv4/conf/{device}/src_valid_mark", "1"))
         made.append(Element("externals", device))
-        made.append(Rule(4, here.settings.rule_priority, MAIN_TABLE, iif=device))
+        made.append(Rule(4, first, MAIN_TABLE, iif=device))
     return made
 
 

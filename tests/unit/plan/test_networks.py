@@ -253,6 +253,18 @@ def test_replies_from_a_networks_devices_are_looked_for_by_their_mark_and_routed
     assert members(plan.objects, "externals") == {"red0": ""}
 
 
+@pytest.mark.parametrize(
+    ("clients", "networks", "replies"), [(None, 102, 101), (200, 102, 101), (100, 102, 100), (9, None, 9)]
+)
+def test_replies_are_routed_by_the_main_table_before_any_rule_of_a_network(
+    clients: int | None, networks: int | None, replies: int
+) -> None:
+    tuning = Tuning(rule_priority=clients, network_rule_priority=networks)
+    plan = planned(cluster(gateway("red"), peerings=(TO_RED,), tuning=tuning))
+    assert Rule(4, replies, 254, iif="red0") in plan.objects
+    assert [item.priority > replies for item in leading(plan)] == [True]
+
+
 @pytest.mark.parametrize(("enabled", "found"), [(True, {"red0", "ens20.100"}), (False, {"red0"})])
 def test_devices_that_a_pattern_names_carry_external_traffic_too(enabled: bool, found: set[str]) -> None:
     facts = replace(ON_LINKS, devices=(*ON_LINKS.devices, "ens20.100", "ens20.300"))

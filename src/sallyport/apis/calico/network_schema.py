@@ -175,7 +175,7 @@ def _number(text: str, low: int, high: int) -> dict[str, Any]:
     return {"description": text, "format": "int64", "minimum": low, "maximum": high}
 
 
-def _priority(text: str, default: int) -> dict[str, Any]:
+def _priority(text: str, default: str) -> dict[str, Any]:
     return _number(f"{text} Default {default}.", 1, MAX_PRIORITY)
 
 
@@ -206,7 +206,7 @@ FELIX_CONFIGURATION: Overlay = {
     ),
     "spec.egressIPVXLANPort": _number("UDP port of the tunnels to gateways. Default 4790.", 1, 65535),
     "spec.egressIPVXLANVNI": _number("VXLAN network of the tunnels to gateways. Default 4097.", 1, 16777215),
-    "spec.egressIPRoutingRulePriority": _priority("Priority of the rules for clients.", 100),
+    "spec.egressIPRoutingRulePriority": _priority("Priority of the rules for clients.", "20000"),
     "spec.egressGatewayPollInterval": {
         "description": "How often a node asks the gateways of its clients whether they are well. Default 10s.",
         "pattern": DURATION,
@@ -217,7 +217,9 @@ FELIX_CONFIGURATION: Overlay = {
         "expressions between slashes. Default none."
     },
     "spec.externalNetworkSupport": _mode("Whether ExternalNetworks are used. Default Disabled.", "Disabled", "Enabled"),
-    "spec.externalNetworkRoutingRulePriority": _priority("Priority of the rules for gateways' networks.", 102),
+    "spec.externalNetworkRoutingRulePriority": _priority(
+        "Priority of the rules for gateways' networks.", "one more than egressIPRoutingRulePriority"
+    ),
     "spec.routeTableRanges": {
         "description": "Routing tables that are used for clients. Default 1 to 250.",
         "maxItems": 64,
