@@ -18,6 +18,10 @@ from sallyport.processes.agent import Agent
 from sallyport.processes.controller import Controller
 from sallyport.processes.hands import KernelHands
 from sallyport.processes.settings import NAMESPACE
+from sallyport.processes.writes import MANAGER
+
+AGENT_MANAGER = "sallyport-agent"
+"""What an agent calls itself: the API server takes it for the manager of the fields that the agent writes."""
 
 
 def now() -> datetime:
@@ -37,7 +41,7 @@ async def until_told(work: Coroutine[Any, Any, None]) -> None:
 
 async def run_controller(kubeconfig: str | None, identity: str, image: str) -> None:
     """Lead when elected, plan while leading. `image` is what gateways' pods run."""
-    async with Client(load(kubeconfig)) as client:
+    async with Client(load(kubeconfig), user_agent=MANAGER) as client:
         elector = Elector(client, NAMESPACE, "sallyport-controller", identity)
 
         # A new one for each term: what an earlier term has heard of is stale.
@@ -48,7 +52,7 @@ async def run_agent(kubeconfig: str | None, node: str, runtime_dir: Path, servic
     """Be the agent of `node` in this network namespace."""
     settings = Settings()
     hands = KernelHands(settings, runtime_dir)
-    async with Client(load(kubeconfig)) as client, Web() as web:
+    async with Client(load(kubeconfig), user_agent=AGENT_MANAGER) as client, Web() as web:
         agent = Agent(
             client, hands, node=node, settings=settings, service_networks=service_networks, now=now, get=web.get
         )

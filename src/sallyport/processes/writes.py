@@ -24,7 +24,7 @@ next one."""
 LONGEST = 10.0
 _ASKER = "writes"
 MANAGER = "sallyport-controller"
-"""Field manager of what is applied."""
+"""Field manager of all that the controller writes, so that users see whose an address from a pool is."""
 
 
 @dataclass(frozen=True, slots=True)
