@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.lab.labs import demand_tools
+from tests.lab.labs import chosen_kind, demand_programs, demand_tools
 from tests.lab.scene import Scene, pod
 from typer.testing import CliRunner
 
@@ -74,7 +74,7 @@ class Machine:
 
     def up(self, name: str) -> str:
         """Bring a small lab up; the path of its kubeconfig."""
-        done = self.sallyport("lab", "up", str(self.topology), "--name", name)
+        done = self.sallyport("lab", "up", str(self.topology), "--name", name, "--control-plane", chosen_kind())
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -99,6 +99,8 @@ class Machine:
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with nothing on it."""
     demand_tools()
+    if chosen_kind() == "kubernetes":
+        demand_programs()
     argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc"]
     init = "mount -t tmpfs none /run && ip link set lo up && echo up && sleep infinity & wait; sleep infinity & wait"
     with subprocess.Popen([*argv, "bash", "-c", init], stdout=subprocess.PIPE, text=True) as outer:

@@ -1,4 +1,7 @@
-"""Deployments on a lab, as gateways need them: spread over nodes, rolled, scaled, probed, told of themselves."""
+"""Deployments on a lab, as gateways need them: spread over nodes, rolled, scaled, probed, told of themselves.
+
+On a real control plane they are Kubernetes' own, and the lab's kubelet still runs their pods.
+"""
 
 import json
 import os
@@ -122,13 +125,15 @@ def test_a_third_replica_waits_until_a_node_is_labelled(lab: Lab) -> None:
     lab.kubectl("scale", "deploy", "gw", "--replicas=3")
     why = (
         "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
-        "2 node(s) didn't match pod anti-affinity rules."
+        "2 node(s) didn't match pod anti-affinity rules. no new claims to deallocate, preemption: "
+        "0/3 nodes are available: 1 Preemption is not helpful for scheduling, "
+        "2 No preemption victims found for incoming pod."
     )
     said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
 
     def waits() -> list[Object]:
         found = [condition(item, "PodScheduled") for item in lab.objects("pods") if not item["spec"].get("nodeName")]
-        return [{key: text for key, text in item.items() if key != "lastTransitionTime"} for item in found]
+        return [{key: item[key] for key in said} for item in found]
 
     becomes(waits, [said])
     lab.kubectl("label", "node", "node-1", "network-role=egress-gateway")

@@ -17,6 +17,13 @@ CORDONED = Taint("node.kubernetes.io/unschedulable")
 UNREACHABLE = Taint("node.kubernetes.io/unreachable")
 """What Kubernetes taints a node with whose kubelet has fallen silent."""
 
+_UNEVEN = "didn't match pod topology spread constraints"
+_SHUNNED = "didn't match pod anti-affinity rules"
+_SHUNNING = "didn't satisfy existing pods anti-affinity rules"
+_WITH_OTHER_PODS = (_UNEVEN, _SHUNNED, _SHUNNING)
+"""Faults of a node that would be gone with some of its pods."""
+_NO_HELP = "Preemption is not helpful for scheduling"
+
 Filter = Callable[[LabNode], str]
 """Why a node does not fit, "" when it does."""
 
@@ -45,10 +52,22 @@ def place(pod: LabPod, nodes: Sequence[LabNode], pods: Iterable[LabPod]) -> Plac
         else:
             fitting.append(node)
     if not fitting:
-        reasons = ", ".join(sorted(f"{count} node(s) {fault}" for fault, count in faults.items()))
-        return Placement(why=f"0/{len(nodes)} nodes are available: {reasons}.")
+        return Placement(why=_nowhere(len(nodes), faults))
     rank = _rank(pod, here)
     return Placement(min(fitting, key=rank).metadata.name)
+
+
+def _nowhere(count: int, faults: Counter[str]) -> str:
+    """Why a pod fits nowhere, in the words of version 1.36; the second half is about nodes on which lower pods would
+    have to give way, and a lab has none of those."""
+    reasons = Counter({f"node(s) {fault}": many for fault, many in faults.items()})
+    helpless = Counter[str]()
+    for fault, many in faults.items():
+        removable = fault in _WITH_OTHER_PODS
+        helpless["No preemption victims found for incoming pod" if removable else _NO_HELP] += many
+    first, second = (", ".join(sorted(f"{many} {text}" for text, many in each.items())) for each in (reasons, helpless))
+    available = f"0/{count} nodes are available: "
+    return f"{available}{first}. no new claims to deallocate, preemption: {available}{second}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +92,7 @@ def _tainted(pod: LabPod) -> Filter:
             return "were unschedulable"
         for taint in node.spec.taints:
             if taint.effect in ("NoSchedule", "NoExecute") and not _tolerated(pod, taint):
-                return f"had untolerated taint {{{taint.key}: {taint.value}}}"
+                return "had untolerated taint(s)"
         return ""
 
     return check
@@ -106,11 +125,11 @@ def _uneven(pod: LabPod, here: _Here) -> Filter:
         for item, counts in counted:
             place = node.metadata.labels.get(item.topology_key)
             if place is None:
-                return "didn't match pod topology spread constraints (missing required label)"
+                return f"{_UNEVEN} (missing required label)"
             least = min(counts.values(), default=0) if len(counts) >= (item.min_domains or 1) else 0
             own = _selects(item.label_selector, item.match_label_keys, pod, pod)
             if counts[place] + own - least > item.max_skew:
-                return "didn't match pod topology spread constraints"
+                return _UNEVEN
         return ""
 
     return check
@@ -181,9 +200,9 @@ def _apart(pod: LabPod, here: _Here) -> Filter:
         if any(key not in labels or not (first or places[labels[key]]) for key, places in wanted):
             return "didn't match pod affinity rules"
         if any(key in labels and places[labels[key]] for key, places in shunned):
-            return "didn't match pod anti-affinity rules"
+            return _SHUNNED
         if any(value is not None and labels.get(key) == value for key, value in taken):
-            return "didn't satisfy existing pods anti-affinity rules"
+            return _SHUNNING
         return ""
 
     return check

@@ -12,6 +12,8 @@ from sallyport.lab.apiserver import Server
 
 from .conftest import Kubectl, serve_in_thread
 
+pytestmark = pytest.mark.embedded
+
 CRDS = Path(__file__).parents[3] / "deploy" / "crds"
 RED = """
 apiVersion: projectcalico.org/v3

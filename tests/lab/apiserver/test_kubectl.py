@@ -11,6 +11,8 @@ import yaml
 
 from .conftest import GATES, Kubectl
 
+pytestmark = pytest.mark.embedded
+
 GATE = """
 apiVersion: test.example/v1
 kind: Gate
@@ -168,7 +170,7 @@ def test_server_side_apply_refuses_to_take_a_field_from_another_manager(kubectl:
     kubectl("apply", "--server-side", "--field-manager=one", "-f", "-", text=GATE)
     other = GATE.replace("speed: 3", "speed: 9")
     done = kubectl.run("apply", "--server-side", "--field-manager=two", "-f", "-", text=other)
-    assert 'conflict with "one" using test.example/v1: .spec.lanes[name="a"].speed' in done.stderr
+    assert 'conflict with "one": .spec.lanes[name="a"].speed' in done.stderr
     kubectl("apply", "--server-side", "--field-manager=two", "--force-conflicts", "-f", "-", text=other)
     stored = json.loads(kubectl("get", "gate", "north", "-o", "json"))
     assert stored["spec"]["lanes"] == [{"name": "a", "speed": 9}]

@@ -13,6 +13,8 @@ from sallyport.lab.apiserver import Server
 
 from .conftest import GATES
 
+pytestmark = pytest.mark.embedded
+
 MERGE = {"Content-Type": "application/merge-patch+json"}
 NAMESPACED = "/api/v1/namespaces/default/configmaps"
 

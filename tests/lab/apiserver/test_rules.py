@@ -6,6 +6,8 @@ import pytest
 
 from sallyport.lab.apiserver import patch, rules, schema, validation
 
+pytestmark = pytest.mark.embedded
+
 
 def refused(rule: str, value: Any, old: Any = None) -> list[str]:
     """The messages of one rule over one value."""

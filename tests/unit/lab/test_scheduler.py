@@ -63,9 +63,9 @@ THREE = [node("n1"), node("n2"), node("n3")]
 
 
 def chosen(new: LabPod, nodes: Sequence[LabNode], *pods: LabPod) -> str:
-    """The node, or why there is none."""
+    """The node, or why there is none, without what is said of preemption."""
     found = place(new, nodes, pods)
-    return found.node or found.why
+    return found.node or found.why.partition(" no new claims")[0]
 
 
 def test_without_a_wish_the_node_with_the_fewest_pods_is_taken() -> None:
@@ -180,7 +180,7 @@ def test_match_label_keys_mean_pods_of_the_same_template_only() -> None:
 )
 def test_a_taint_keeps_pods_off_that_do_not_tolerate_it(toleration: dict[str, str], fits: bool) -> None:
     tainted = node("n1", taints=[{"key": "egress", "value": "yes", "effect": "NoSchedule"}])
-    assert chosen(pod(), [tainted]) == "0/1 nodes are available: 1 node(s) had untolerated taint {egress: yes}."
+    assert chosen(pod(), [tainted]) == "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
     assert (place(pod(tolerations=[toleration]), [tainted], ()).node == "n1") is fits
 
 
@@ -234,7 +234,11 @@ def test_each_reason_is_told_with_the_number_of_its_nodes() -> None:
     new = pod(nodeSelector={"role": "gw"}, affinity=apart())
     assert chosen(new, nodes, pod("a", on="n2")) == (
         "0/5 nodes are available: 1 node(s) didn't match pod anti-affinity rules, "
-        "1 node(s) had untolerated taint {k: }, 1 node(s) were unschedulable, "
+        "1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, "
         "2 node(s) didn't match Pod's node affinity/selector."
+    )
+    assert place(new, nodes, [pod("a", on="n2")]).why.partition(". ")[2] == (
+        "no new claims to deallocate, preemption: 0/5 nodes are available: "
+        "1 No preemption victims found for incoming pod, 4 Preemption is not helpful for scheduling."
     )
     assert chosen(new, []) == "no nodes available to schedule pods"

@@ -162,7 +162,8 @@ def _conflict(owners: _Owners, conflicts: list[tuple[_Owner, Path]]) -> StatusEr
     lines: list[str] = []
     for owner, paths in by_owner.items():
         who = f'"{owner[0]}"' + (f' with subresource "{owner[2]}"' if owner[2] else "")
-        who += f" using {owners.version(owner)}"
+        if owner[1] == "Update":  # upstream names the version of those who do not apply
+            who += f" using {owners.version(owner)}"
         causes += [
             {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": fieldset.words(path)}
             for path in paths
