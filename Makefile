@@ -3,10 +3,12 @@ SHELL := /bin/bash
 VENV ?= .venv
 # Labs wait more than they compute, so that several at a time fit two cores. Each process has labs of its own.
 LABS ?= 3
+# What of the labs' tests runs on Kubernetes' own control plane, where its programs are: `core` or `all`.
+REAL ?= core
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test lint bench clean install lock crds kube-assets
+.PHONY: demo test test-embedded test-kubernetes lint bench clean install lock crds kube-assets
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap tools/kubectl.py
@@ -16,10 +18,21 @@ $(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap tools/kubec
 demo: install
 	$(BIN)/python -m tools.demo
 
-test: install lint
+test: test-embedded
+	@if $(BIN)/python tools/kube_assets.py --there; then $(MAKE) --no-print-directory test-kubernetes; fi
+
+test-embedded: install lint
 	$(BIN)/python -m pytest -q -n 2 --ignore tests/lab
-	$(BIN)/python -m pytest -q -n $(LABS) --dist loadfile -m "not alone" tests/lab
+	$(BIN)/python -m pytest -q -n $(LABS) --dist loadfile -m "not alone and not kubernetes" tests/lab
 	$(BIN)/python -m pytest -q -m alone tests/lab
+
+core := $(patsubst %,tests/lab/test_%.py,kubernetes walkthroughs kubectl owners power)
+all := tests/lab
+test-kubernetes: export SALLYPORT_TEST_CONTROL_PLANE := kubernetes
+test-kubernetes: install
+	$(BIN)/python tools/kube_assets.py --there
+	$(BIN)/python -m pytest -q -n $(LABS) --dist loadfile -m "not alone and not embedded" $($(REAL))
+	$(BIN)/python -m pytest -q -m "alone and not embedded" $($(REAL))
 
 lint: install
 	$(BIN)/ruff check .

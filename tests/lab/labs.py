@@ -19,6 +19,7 @@ from sallyport.lab.record import Kind, Record
 from sallyport.lab.supervisor import take_down
 
 CONTROL_PLANE = "SALLYPORT_TEST_CONTROL_PLANE"
+"""The variable that says which control plane labs have: `embedded` or `kubernetes`."""
 ACCOUNT = "system:serviceaccount:sallyport-system:sallyport-"
 """What the users' names of our processes begin with."""
 
@@ -40,11 +41,16 @@ def demand_programs() -> None:
         pytest.skip(str(error))
 
 
+def chosen_kind() -> Kind:
+    """The control plane of tests that take either: that of the variable, the embedded one if it is not set."""
+    return "kubernetes" if os.environ.get(CONTROL_PLANE) == "kubernetes" else "embedded"
+
+
 @contextlib.contextmanager
 def lab_of(topology: str, name: str, *, kind: Kind | None = None) -> Iterator[Lab]:
-    """A lab that is gone after the block, whatever happens. Its control plane is that of the variable
-    SALLYPORT_TEST_CONTROL_PLANE, or the embedded one, if not given; a right that our processes lacked is an error."""
-    chosen: Kind = kind or ("kubernetes" if os.environ.get(CONTROL_PLANE) == "kubernetes" else "embedded")
+    """A lab that is gone after the block, whatever happens. Its control plane is that of the variable, if `kind` is not
+    given; a right that our processes lacked is then an error."""
+    chosen = kind or chosen_kind()
     demand_tools()
     if chosen == "kubernetes":
         demand_programs()

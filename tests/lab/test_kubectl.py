@@ -6,13 +6,16 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.lab.scene import Scene, Side, becomes, egress, hosted, ip_pool, on, pod
 
 from sallyport.apis.antrea.types import EGRESSES
+from sallyport.apis.crd import Definition, schema_of
+from sallyport.apis.definitions import DEFINITIONS
 from sallyport.drivers.command import DriverError
-from sallyport.lab.driving import until
+from sallyport.lab.driving import Lab, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -204,3 +207,37 @@ def test_a_range_that_is_there_is_not_changed(pools: Scene) -> None:
     with pytest.raises(DriverError, match="existing IPRanges cannot be updated or deleted"):
         pools.patch("externalippool", "there", {"spec": {"ipRanges": RANGE}})
     assert pools.usage("there").total == 14
+
+
+# What explain shows
+
+
+def undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
+    """The fields of a schema, and of those below it, that say nothing of themselves."""
+    for name, field in schema.get("properties", {}).items():
+        if not field.get("description"):
+            yield f"{path}.{name}"
+        yield from undescribed(field, f"{path}.{name}")
+    for below in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(below, dict):
+            yield from undescribed(below, path)
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda item: item.resource.kind)
+def test_explain_tells_what_every_field_is(lab: Lab, definition: Definition) -> None:
+    """`kubectl explain` shows what a kind, its spec and its status are for, and each field below with its description;
+    no field of the whole schema that the API server publishes has none."""
+    resource = definition.resource
+    version = f"{resource.group}/{resource.version}"
+    published = json.loads(lab.kubectl("get", "--raw", f"/openapi/v3/apis/{version}"))["components"]["schemas"]
+    name = ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
+    assert list(undescribed(published[name], resource.kind)) == []
+    whole = schema_of(definition, resource.version)
+    for path, schema in (("", whole), *((f".{part}", whole["properties"][part]) for part in ("spec", "status"))):
+        printed = lab.kubectl("explain", f"{definition.singular}{path}", f"--api-version={version}")
+        text = " ".join(printed.split())
+        assert "<no description>" not in text
+        assert " ".join(schema["description"].split()) in text
+        for field, about in schema["properties"].items() if path else ():  # the server describes its own fields itself
+            assert f" {field} <" in text
+            assert " ".join(about["description"].split()) in text

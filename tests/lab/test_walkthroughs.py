@@ -2,7 +2,8 @@
 
 A block ```console has commands, each a line that begins with `$ ` (and goes on after a line that ends with a
 backslash), and below each what it prints. In that, `…` stands for anything, alone on a line for any number of lines;
-ages, times and the width of gaps may be others. The lab has a name of its own while it is tested.
+ages, times and the width of gaps may be others. The lab has a name of its own while it is tested, and the control plane
+that the test asks for.
 """
 
 import os
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.lab.labs import demand_tools
+from tests.lab.labs import chosen_kind, demand_programs, demand_tools
 
 from sallyport.drivers.command import DriverError
 from sallyport.drivers.requirements import require
+from sallyport.lab.controlplane.assets import KUBERNETES
 from sallyport.lab.record import Record
 from sallyport.lab.supervisor import take_down
 
@@ -73,7 +75,7 @@ def typed(steps: list[Step], lab: str) -> list[str]:
     """What each of the commands prints, typed into one shell."""
     script = ["set +e", "exec 2>&1 </dev/null"]
     for number, step in enumerate(steps):
-        command = _UP.sub(rf"sallyport lab up \1 --name {lab}", step.command)
+        command = _UP.sub(rf"sallyport lab up \1 --name {lab} --control-plane {chosen_kind()}", step.command)
         script += [command, f"echo '{_END} {number}'"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "SALLYPORT_LAB": lab}
@@ -98,19 +100,26 @@ def named_for(text: str) -> str:
     return str(_UP.findall(text)[0])
 
 
+def as_told(output: str, lab: str, name: str) -> str:
+    """What was printed, with the lab's name and its API server as the document has them."""
+    return output.replace(f"lab {lab}", f"lab {name}").replace(f"  Kubernetes {KUBERNETES}\n", "  API server\n")
+
+
 @pytest.mark.lab
 @pytest.mark.root
 @pytest.mark.timeout(LONGEST + 60)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_every_command_of_a_walk_through_prints_what_it_says(document: Path) -> None:
     demand_tools()
+    if chosen_kind() == "kubernetes":
+        demand_programs()
     try:
         require("curl")
     except DriverError as error:
         pytest.skip(f"a walk-through cannot be typed: {error}")
     text = document.read_text()
     steps, lab = steps_of(text), f"t{os.getpid()}w"
-    outputs = [output.replace(f"lab {lab}", f"lab {named_for(text)}") for output in typed(steps, lab)]
+    outputs = [as_told(output, lab, named_for(text)) for output in typed(steps, lab)]
     wrong = [
         f"{document.name}:{step.line}: $ {step.command}\n--- says\n{step.output}--- prints\n{output}"
         for step, output in zip(steps, outputs, strict=True)
