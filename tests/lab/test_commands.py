@@ -265,7 +265,8 @@ def test_status_shows_machines_addresses_and_processes(lab: Lab) -> None:
     rows = [" ".join(line.split()) for line in lines[3:]]
     assert f"node-2 node on 10.10.0.102, fd10:10::102 agent {agent.pid}" in rows
     assert f"server outside host on 203.0.113.10, 2001:db8:113::10 host {server.pid}" in rows
-    assert [row.split()[0] for row in rows] == ["control", "router", "server", "node-1", "node-2", "node-3"]
+    begun = [line.split()[0] for line in lines[3:] if not line.startswith(" ")]  # a long row goes on below
+    assert begun == ["control", "router", "server", "node-1", "node-2", "node-3"]
 
 
 @pytest.mark.parametrize(
