@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from sallyport.drivers.monitor import messages
+from sallyport.drivers.monitor import about_tables
 from sallyport.lab import namespaces
 
 _HEADER = struct.Struct("=IHHII")
@@ -118,4 +118,4 @@ def elements(namespace: str, table: str, name: str) -> contextlib.AbstractContex
 
 
 def _is_element(wanted: list[str], kind: int, message: bytes) -> bool:
-    return kind == _NEW_ELEMENT and any(found == wanted for _, found in messages(message))
+    return kind == _NEW_ELEMENT and any(found == wanted for _, found in about_tables(message))

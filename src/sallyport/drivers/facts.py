@@ -1,14 +1,15 @@
 """What a node is: its uplinks, its addresses, and the devices that lead to other nodes' pods."""
 
+import socket
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_interface
 from itertools import product
-from typing import Any
 
-from sallyport.drivers.command import DriverError, queries, query
+from sallyport.drivers.command import queries
 from sallyport.drivers.links import looks_put
-from sallyport.drivers.rtnetlink import Routes
+from sallyport.drivers.rtnetlink import SCOPE_HOST, SCOPE_LINK, Interface, Routes, interfaces
+from sallyport.drivers.wire import Link, RefusedError
 from sallyport.model.plan import NodeFacts, Uplink
 from sallyport.model.state import FAMILIES, Family, IPAddress, IPNetwork
 
@@ -54,7 +55,8 @@ class TableUse:
 def table_use(tables: Collection[int], route_protocol: int) -> TableUse:
     """Ask the kernel, protocol by protocol: what BIRD has put there, 100,000 routes maybe, is not copied. But the
     kernel passes over it each time, which takes some tenths of a second. `route_protocol` is the number of our own."""
-    with Routes() as routes:
+    with Link(socket.NETLINK_ROUTE) as link:
+        routes = Routes(link)
         devices = {number: _table_devices(routes, number) for number in sorted(tables)}
         foreign = {number: sentence for number in sorted(tables) if (sentence := _daemons(routes, number))}
     return TableUse(
@@ -70,39 +72,60 @@ def gather(
     remote_pods: Iterable[IPNetwork],
     tunnels: str,
     used: TableUse = TableUse(),
+    listed: Iterable[Interface] | None = None,
 ) -> NodeFacts:
     """Facts of `node`, whose addresses in the API are `own`. `tunnels` is the name prefix of our devices, `held` what
     our table says is held: to this are added addresses that look as if we had put them on before it was flushed.
-    `used` is what was found out about the tables of external networks."""
-    links = [
-        item
-        for item in query(["ip", "-j", "address", "show"])
-        if item["ifname"] not in IGNORED_DEVICES and not str(item["ifname"]).startswith(tunnels)
-    ]
+    `used` is what was found out about the tables of external networks, `listed` what was found out about interfaces."""
+    with Link(socket.NETLINK_ROUTE) as link:
+        routes = Routes(link)
+        links = [
+            item
+            for item in (interfaces(link) if listed is None else listed)
+            if item.name not in IGNORED_DEVICES and not item.name.startswith(tunnels)
+        ]
+        return _gathered(node, own, held, links, _Ways(routes, tuple(remote_pods), tunnels), used)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """What is asked about routes."""
+
+    routes: Routes
+    remote_pods: tuple[IPNetwork, ...]
+    tunnels: str
+
+
+def _gathered(
+    node: str,
+    own: Iterable[IPAddress],
+    held: frozenset[IPAddress],
+    links: Collection[Interface],
+    ways: _Ways,
+    used: TableUse,
+) -> NodeFacts:
     addresses: dict[IPAddress, str] = {}
     known = set(held)
     for item in links:
-        for entry in _entries(item):
-            if entry.get("scope") not in ("link", "host"):
-                addresses[ip_address(entry["local"])] = str(item["ifname"])
+        for entry in item.addresses:
+            if entry.scope not in (SCOPE_LINK, SCOPE_HOST):
+                addresses[entry.address] = item.name
             if looks_put(entry):
-                known.add(ip_address(entry["local"]))
+                known.add(entry.address)
     held = frozenset(known)
     uplinks: dict[Family, Uplink] = {}
     for address in own:
         family: Family = 4 if address.version == 4 else 6
         if family not in uplinks and address in addresses:
-            uplinks[family] = _uplink(address, next(i for i in links if i["ifname"] == addresses[address]), held)
-    with Routes() as routes:
-        connected = _connected(routes, addresses, tunnels)
+            uplinks[family] = _uplink(address, next(i for i in links if i.name == addresses[address]), held)
     return NodeFacts(
         node=node,
         uplinks={family: uplinks[family] for family in FAMILIES if family in uplinks},
         addresses=addresses,
         held=held,
-        reply_devices=_reply_devices(remote_pods),
-        connected=connected,
-        devices=tuple(sorted(str(item["ifname"]) for item in links)),
+        reply_devices=_reply_devices(ways.routes, ways.remote_pods),
+        connected=_connected(ways.routes, addresses, ways.tunnels),
+        devices=tuple(sorted(item.name for item in links)),
         table_devices=used.devices,
         foreign=used.foreign,
     )
@@ -148,27 +171,21 @@ def _ruled(tables: Collection[int], route_protocol: int) -> dict[int, str]:
     return found
 
 
-def _entries(item: dict[str, object]) -> list[dict[str, Any]]:
-    entries = item.get("addr_info", [])
-    return [entry for entry in entries if "local" in entry] if isinstance(entries, list) else []
-
-
-def _uplink(address: IPAddress, item: dict[str, object], held: frozenset[IPAddress]) -> Uplink:
+def _uplink(address: IPAddress, item: Interface, held: frozenset[IPAddress]) -> Uplink:
     subnets = {
-        ip_interface(f"{entry['local']}/{entry['prefixlen']}").network
-        for entry in _entries(item)
-        if entry.get("scope") != "link" and ip_address(entry["local"]) not in held
+        ip_interface((entry.address, entry.length)).network
+        for entry in item.addresses
+        if entry.scope != SCOPE_LINK and entry.address not in held
     }
     fitting = sorted((net for net in subnets if net.version == address.version), key=str)
-    return Uplink(str(item["ifname"]), address, tuple(fitting), int(str(item["mtu"])))
+    return Uplink(item.name, address, tuple(fitting), item.mtu)
 
 
-def _reply_devices(remote_pods: Iterable[IPNetwork]) -> tuple[str, ...]:
+def _reply_devices(routes: Routes, remote_pods: Iterable[IPNetwork]) -> tuple[str, ...]:
     devices: set[str] = set()
     for network in remote_pods:
         try:
-            found = query(["ip", "-j", "route", "get", str(network.network_address + 1)])
-        except DriverError:
+            devices.add(routes.device_to(network.network_address + 1))
+        except RefusedError:
             continue  # no way there: then no reply comes from there either
-        devices.update(str(item["dev"]) for item in found if "dev" in item)
-    return tuple(sorted(devices - {"lo"}))
+    return tuple(sorted(devices - {"lo", ""}))

@@ -1,12 +1,14 @@
 """One door to everything a node holds of ours: `read` it all, `apply` steps in their order."""
 
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sallyport.drivers import links, netlink
+from sallyport.drivers import links, netlink, rtnetlink
 from sallyport.drivers.bird import Bird
 from sallyport.drivers.nftables import Tables
+from sallyport.drivers.wire import Link
 from sallyport.model.kernel import KernelObject, Kind, Sysctl
 from sallyport.model.settings import Settings
 from sallyport.reconcile.sequence import Step
@@ -15,24 +17,30 @@ PROC = links.PROC
 
 
 class Kernel:
-    """The kernel of this network namespace and its BIRD."""
+    """The kernel of this network namespace and its BIRD. `interfaces` are all that there were at the last `read`,
+    `devices` the indexes of our own; None and nothing before it."""
 
     def __init__(self, settings: Settings, runtime_dir: Path) -> None:
         self._settings = settings
         self.tables = Tables(settings)
         self.bird = Bird(runtime_dir, settings.route_protocol)
+        self.interfaces: tuple[rtnetlink.Interface, ...] | None = None
+        self.devices: frozenset[int] = frozenset()
 
     def read(self, sysctls: Iterable[str] = ()) -> dict[Kind, dict[object, KernelObject]]:
         """All that is ours, and the present values of `sysctls`."""
         settings = self._settings
         found: dict[Kind, dict[object, KernelObject]] = self.tables.read()
         held = [key[1] for key in found[Kind.EXIT_ELEMENT] if isinstance(key, tuple) and str(key[0]).startswith("held")]
-        listed = links.interfaces()
-        devices = links.read_links(listed, settings)
+        with Link(socket.NETLINK_ROUTE) as link:
+            listed = rtnetlink.interfaces(link)
+            devices = links.read_links(listed, settings)
+            indexes = {item.name: item.index for item in listed if item.name in devices}
+            self.interfaces, self.devices = listed, frozenset(indexes.values())
+            found |= netlink.read(link, indexes, settings)
         found[Kind.LINK] = dict(devices)
         found[Kind.SYSCTL] = self.sysctls(sysctls)
         found[Kind.ADDRESS] = dict(links.read_addresses(listed, held))
-        found |= netlink.read([str(name) for name in devices], settings)
         for kind, items in self.bird.read().items():
             found[kind] = dict(items)
         return found
@@ -52,7 +60,8 @@ class Kernel:
         settings = self._settings
         match kind:
             case Kind.LINK:
-                present = links.read_links(links.interfaces(), settings)
+                with Link(socket.NETLINK_ROUTE) as link:
+                    present = links.read_links(rtnetlink.interfaces(link), settings)
                 return links.write_links(upserts, present) + links.delete_links(deletes)
             case Kind.SYSCTL:
                 return [failure for item in upserts if (failure := _set(item))]
@@ -70,18 +79,19 @@ class Kernel:
                 return self._route(kind, upserts, deletes)
 
     def _route(self, kind: Kind, upserts: tuple[Any, ...], deletes: tuple[Any, ...]) -> list[str]:
-        settings = self._settings
-        match kind:
-            case Kind.NEIGHBOR:
-                return netlink.write_neighbors(upserts, deletes)
-            case Kind.FDB:
-                return netlink.write_fdb(upserts, deletes)
-            case Kind.NEXT_HOP:
-                return netlink.write_next_hops(upserts, deletes, settings)
-            case Kind.ROUTE:
-                return netlink.write_routes(upserts, deletes, settings)
-            case _:
-                return netlink.write_rules(upserts, deletes, settings)
+        protocol = self._settings.route_protocol
+        with Link(socket.NETLINK_ROUTE) as link:
+            match kind:
+                case Kind.NEIGHBOR:
+                    return netlink.write_neighbors(link, upserts, deletes)
+                case Kind.FDB:
+                    return netlink.write_fdb(link, upserts, deletes)
+                case Kind.NEXT_HOP:
+                    return netlink.write_next_hops(link, upserts, deletes, protocol)
+                case Kind.ROUTE:
+                    return netlink.write_routes(link, upserts, deletes, protocol)
+                case _:
+                    return netlink.write_rules(link, upserts, deletes, protocol)
 
 
 def _value(path: str) -> str:

@@ -7,9 +7,9 @@ even after somebody flushed all of nftables.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from sallyport.drivers.command import GONE, Objects, batch, query
+from sallyport.drivers.command import GONE, batch
+from sallyport.drivers.rtnetlink import DEPRECATED, NO_DAD, Address, Interface, Vxlan
 from sallyport.model.kernel import InterfaceAddress, KernelObject, Link
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES
@@ -25,33 +25,20 @@ _LONGEST_NAME = 15
 """Characters of a label, as of a device's name (IFNAMSIZ in linux/if.h, without the end)."""
 
 
-def interfaces() -> Objects:
-    """Every interface of this namespace, with its addresses, as `ip` describes them."""
-    return query(["ip", "-d", "-j", "address", "show"])
-
-
-def read_links(listed: Objects, settings: Settings) -> Mapping[object, KernelObject]:
+def read_links(listed: Iterable[Interface], settings: Settings) -> Mapping[object, KernelObject]:
     """Our devices. What is not our kind of device has a VNI of 0; one that is down, lacks its anchor or has IPv6
     switched off, an MTU of 0."""
     ours = {settings.device(family) for family in FAMILIES}
     found: dict[object, KernelObject] = {}
     for item in listed:
-        name = str(item["ifname"])
-        if name not in ours:
+        if item.name not in ours:
             continue
-        kind: dict[str, Any] = item.get("linkinfo", {})
-        data: dict[str, Any] = kind.get("info_data", {})
-        made = kind.get("info_kind") == "vxlan" and data.get("gbp") and not data.get("learning")
-        ready = "UP" in item["flags"] and any(entry["local"] == ANCHOR for entry in _addresses(item))
-        ready = ready and not _without_ipv6(name)
-        link = Link(
-            name=name,
-            vni=int(data["id"]) if made else 0,
-            port=int(data.get("port", 0)),
-            local=str(data.get("local") or data.get("local6") or ""),
-            mtu=int(item["mtu"]) if ready else 0,
-        )
-        found[name] = link
+        made = item.vxlan or Vxlan(0, 0, "", group_policy=False, learning=False)
+        fit = made.group_policy and not made.learning
+        ready = item.up and any(str(entry.address) == ANCHOR for entry in item.addresses)
+        ready = ready and not _without_ipv6(item.name)
+        vni, mtu = made.vni if fit else 0, item.mtu if ready else 0
+        found[item.name] = Link(name=item.name, vni=vni, port=made.port, local=made.local, mtu=mtu)
     return found
 
 
@@ -98,32 +85,28 @@ def delete_links(links: Iterable[Link]) -> list[str]:
     return batch("ip", [f"link del dev {link.name}" for link in links], forgiven=GONE)
 
 
-def read_addresses(listed: Objects, held: Iterable[str]) -> Mapping[object, KernelObject]:
+def read_addresses(listed: Iterable[Interface], held: Iterable[str]) -> Mapping[object, KernelObject]:
     """Host addresses (/32, /128) on any interface that are among `held` or carry our label."""
     wanted = set(held)
     found: dict[object, KernelObject] = {}
     for item in listed:
-        for entry in _addresses(item):
-            if entry["prefixlen"] in (32, 128) and (entry["local"] in wanted or _is_labelled(entry)):
-                address = InterfaceAddress(str(item["ifname"]), str(entry["local"]))
+        for entry in item.addresses:
+            if entry.length in (32, 128) and ((text := str(entry.address)) in wanted or _is_labelled(entry)):
+                address = InterfaceAddress(item.name, text)
                 found[address.key] = address
     return found
 
 
-def looks_put(entry: Mapping[str, Any]) -> bool:
+def looks_put(entry: Address) -> bool:
     """Whether an address has the form of those that we put on. There are no labels for IPv6, so there this is a guess,
     good enough to know an address again that is ours to hold, not to take one off."""
-    if entry.get("family") == "inet6":
-        return entry["prefixlen"] == 128 and bool(entry.get("nodad")) and bool(entry.get("deprecated"))
+    if entry.address.version == 6:
+        return entry.length == 128 and bool(entry.flags & NO_DAD) and bool(entry.flags & DEPRECATED)
     return _is_labelled(entry)
 
 
-def _is_labelled(entry: Mapping[str, Any]) -> bool:
-    return str(entry.get("label", "")).endswith(_LABEL)
-
-
-def _addresses(item: dict[str, Any]) -> list[dict[str, Any]]:
-    return [entry for entry in item.get("addr_info", []) if "local" in entry]
+def _is_labelled(entry: Address) -> bool:
+    return entry.label.endswith(_LABEL)
 
 
 def write_addresses(upserts: Iterable[InterfaceAddress], deletes: Iterable[InterfaceAddress]) -> list[str]:

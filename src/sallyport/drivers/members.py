@@ -1,15 +1,15 @@
-"""Members of our sets and maps: as `nft -j` lists them, and the `nft` lines that turn one membership into another.
+"""Members of our sets and maps: as the kernel lists them, and the transactions that turn one membership into another.
 
 A client's element is a jump to the chain that sets its mark; those chains are made and dropped along with elements.
 A limit's object carries its rate and burst in its name, since one in use can be neither changed nor deleted.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sallyport.drivers import nfbatch
+from sallyport.drivers.nfnetlink import Listing, Member
 from sallyport.model.kernel import ClientElement, Element
 from sallyport.model.settings import Settings
 
@@ -22,48 +22,27 @@ _FASTEST = 14_000_000_000
 _LONGEST = 0xFFFFFFFF
 """Bytes of burst. Of more, `nft` would silently keep the lowest 32 bits."""
 
-Listing = list[dict[str, Any]]
 Change = tuple[Element, bool]
 """An element, and whether it is to be there."""
 
 
 def elements(listing: Listing) -> list[Element]:
     """Every element that a plan may name. A client's jump to a chain that does not set one mark has no value."""
-    rules = Counter(str(item["rule"]["chain"]) for item in listing if "rule" in item)
-    found: list[Element] = []
-    for item in listing:
-        body = item.get("set") or item.get("map")
-        if body is None or PASSING.match(body["name"]):
-            continue
-        make = ClientElement if CLIENT_SETS.match(body["name"]) else Element
-        for member in body.get("elem", []):
-            key, value = member if isinstance(member, list) else (member, "")
-            found.append(make(body["name"], _member(key), _value(value, rules)))
-    return found
+    counts = listing.counts
+    return [
+        (ClientElement if CLIENT_SETS.match(item.set) else Element)(item.set, item.key, _value(item, counts))
+        for item in listing.members
+        if not PASSING.match(item.set)
+    ]
 
 
-def _member(key: Any) -> str:
-    if isinstance(key, dict):
-        if "elem" in key:
-            return _member(key["elem"]["val"])
-        if "prefix" in key:
-            return f"{key['prefix']['addr']}/{key['prefix']['len']}"
-        if "range" in key:
-            return "-".join(str(part) for part in key["range"])
-        if "concat" in key:
-            return " . ".join(_member(part) for part in key["concat"])
-    return str(key)
-
-
-def _value(value: Any, rules: Mapping[str, int]) -> str:
+def _value(item: Member, counts: Mapping[str, int]) -> str:
     """The plan's way to write a map's value: an id for a jump, `rate/burst` for a limit."""
-    if isinstance(value, dict):
-        target = str((value.get("jump") or {}).get("target", ""))
-        if not target.startswith("mark_"):
-            return target
-        return target.removeprefix("mark_") if rules[target] == 1 else ""
-    text = str(value)
-    return "/".join(text.split("_")[2:]) if text.startswith("lim_") else text
+    if item.target.startswith("mark_"):
+        return item.target.removeprefix("mark_") if counts[item.target] == 1 else ""
+    if item.reference.startswith("lim_"):
+        return "/".join(item.reference.split("_")[2:])
+    return item.target or item.value or item.reference
 
 
 @dataclass(frozen=True)
@@ -76,50 +55,77 @@ class Members:
 
     @classmethod
     def listed(cls, settings: Settings, listing: Listing) -> "Members":
-        """Those of a table as `nft -j` lists it."""
-        chains = (str(item["chain"]["name"]) for item in listing if "chain" in item)
-        return cls(
-            settings,
-            {item.key: item for item in elements(listing)},
-            frozenset(name for name in chains if name.startswith("mark_")),
-        )
+        """Those of a table as the kernel lists it."""
+        marking = frozenset(name for name in listing.chains if name.startswith("mark_"))
+        return cls(settings, {item.key: item for item in elements(listing)}, marking)
 
-    def change(self, changes: Sequence[Change]) -> tuple[list[str], "Members"]:
-        """The lines of a transaction that makes `changes`, and what there is then. Nothing is taken that is not there,
-        and the old element of a key is taken before the new one is added: there is no replacing in maps."""
-        made = [item for item, wanted in changes if wanted]
+    def change(self, changes: Sequence[Change]) -> tuple["Transaction", "Members"]:
+        """The transaction that makes `changes`, and what there is then. Nothing is taken that is not there, and the old
+        element of a key is taken before the new one is added: there is no replacing in maps."""
+        made = tuple(item for item, wanted in changes if wanted)
         gone = {item.key: self.elements[item.key] for item, _ in changes if item.key in self.elements}
         after = {key: item for key, item in self.elements.items() if key not in gone}
         after |= {item.key: item for item in made}
         used = frozenset(_chain(item) for item in after.values() if _is_marking(item))
-        table = self._table
-        lines = [f"delete element {table} {name} {{ {', '.join(keys)} }}" for name, keys in _by_set(gone.values())]
-        lines += [f"delete limit {table} {_limit(item)}" for item in gone.values() if item.set == "limits"]
-        lines += self.additions(made)
-        lines += [f"delete chain {table} {chain}" for chain in sorted(self.chains - used)]
-        return lines, Members(self.settings, after, used)
-
-    def additions(self, made: Sequence[Element]) -> list[str]:
-        """Lines that add elements that are not there, and what they refer to."""
-        table, mask = self._table, self.settings.mark_mask
-        lines: list[str] = []
-        for chain, number in sorted({(_chain(item), int(item.value)) for item in made if _is_marking(item)}):
-            rule = f"meta mark set meta mark & {0xFFFFFFFF ^ mask:#x} | {self.settings.mark(number):#x}"
-            lines += [f"add chain {table} {chain}", f"flush chain {table} {chain}", f"add rule {table} {chain} {rule}"]
-        for item in made:
-            if item.set == "limits":
-                lines.append(f"add limit {table} {_limit(item)} {{ {_rate(item.value)} ; }}")
-        for name, members in _by_set(made, _written):
-            lines.append(f"add element {table} {name} {{ {', '.join(members)} }}")
-        return lines
+        swept = tuple(sorted(self.chains - used))
+        return Transaction(self.settings, tuple(gone.values()), made, swept), Members(self.settings, after, used)
 
     def is_broken(self, item: Element) -> bool:
         """Whether it is a jump that sets no mark, because somebody changed its chain."""
         return _is_jump(item) and not item.value
 
+
+@dataclass(frozen=True)
+class Transaction:
+    """Elements that are taken away, then some that are made, then chains that nothing leads to any more."""
+
+    settings: Settings
+    taken: Sequence[Element] = ()
+    made: Sequence[Element] = ()
+    swept: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        """Whether it does anything."""
+        return bool(self.taken or self.made or self.swept)
+
     @property
     def _table(self) -> str:
         return f"inet {self.settings.table_name}"
+
+    @property
+    def _marks(self) -> list[tuple[str, int]]:
+        """Chains that jumps need, each with the egress id that it sets."""
+        return sorted({(_chain(item), int(item.value)) for item in self.made if _is_marking(item)})
+
+    def messages(self) -> list[bytes]:
+        """As messages for the kernel. Raises Unfit where something is in it that only `nft` can say."""
+        name = self.settings.table_name
+        parts = [*nfbatch.elements(name, self.taken, wanted=False)]
+        for chain, number in self._marks:
+            parts += nfbatch.marking(name, chain, number, self.settings)
+        parts += nfbatch.elements(name, self.made, wanted=True)
+        return nfbatch.transaction([*parts, *(nfbatch.sweeping(name, chain) for chain in self.swept)])
+
+    def lines(self) -> list[str]:
+        """As text for `nft`."""
+        table = self._table
+        lines = [f"delete element {table} {name} {{ {', '.join(keys)} }}" for name, keys in _by_set(self.taken)]
+        lines += [f"delete limit {table} {_limit(item)}" for item in self.taken if item.set == "limits"]
+        lines += self._additions()
+        return lines + [f"delete chain {table} {chain}" for chain in self.swept]
+
+    def _additions(self) -> list[str]:
+        table, mask = self._table, self.settings.mark_mask
+        lines: list[str] = []
+        for chain, number in self._marks:
+            rule = f"meta mark set meta mark & {0xFFFFFFFF ^ mask:#x} | {self.settings.mark(number):#x}"
+            lines += [f"add chain {table} {chain}", f"flush chain {table} {chain}", f"add rule {table} {chain} {rule}"]
+        for item in self.made:
+            if item.set == "limits":
+                lines.append(f"add limit {table} {_limit(item)} {{ {_rate(item.value)} ; }}")
+        for name, members in _by_set(self.made, _written):
+            lines.append(f"add element {table} {name} {{ {', '.join(members)} }}")
+        return lines
 
 
 def _is_jump(item: Element) -> bool:

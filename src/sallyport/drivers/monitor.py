@@ -1,13 +1,18 @@
-"""Hearing of changes that others make on the node: links, addresses, next hops, routes and rules (rtnetlink(7)), and
-removals from our nftables table."""
+"""Hearing of changes on the node, whoever makes them: links, addresses, neighbours, next hops, routes and rules
+(rtnetlink(7)), and our nftables tables."""
 
 import asyncio
 import socket
-import struct
+import sys
 from collections.abc import Callable, Iterator
+
+from sallyport.drivers.members import PASSING
+from sallyport.drivers.nfnetlink import NETFILTER
+from sallyport.drivers.wire import attributes, messages, string
 
 _HEARD = {
     "LINK": 1,
+    "NEIGH": 3,
     "IPV4_IFADDR": 5,
     "IPV4_ROUTE": 7,
     "IPV4_RULE": 8,
@@ -21,77 +26,33 @@ _ROUTES = frozenset({24, 25})
 """RTM_NEWROUTE and RTM_DELROUTE (linux/rtnetlink.h)."""
 _BIRD = 12
 """RTPROT_BIRD. A peer may send it 100,000 routes at once, and no plan depends on what they are."""
-_HEADER = struct.Struct("=IHHII")
-_PROTOCOL = _HEADER.size + 5
-"""Place of `rtm_protocol` in a message about a route."""
+_PROTOCOL = 5
+"""Place of `rtm_protocol` in what is said of a route."""
+_NEIGHBORS = frozenset({28, 29})
+"""RTM_NEWNEIGH and RTM_DELNEIGH; forwarding entries are neighbours, too."""
 _GROUPS = sum(1 << (number - 1) for number in _HEARD.values())
 
 
-class Monitor:
-    """Calls `wake` for every batch of messages but those about BIRD's routes alone; what they say does not matter, the
-    kernel is read back anyway."""
+class Listener:
+    """A socket on which the kernel tells of changes. `wake` is called for every batch of messages with news in it; what
+    they say does not matter, the kernel is read back anyway."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-        self._socket.bind((0, _GROUPS))
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Listen on that loop from now on."""
-        loop.add_reader(self._socket.fileno(), self._heard)
-
-    def _heard(self) -> None:
-        news = False
-        try:
-            while message := self._socket.recv(65536):
-                news = news or is_news(message)
-        except BlockingIOError:
-            pass
-        except OSError:
-            news = True  # messages were lost
-        if news:
-            self._wake()
-
-
-def is_news(batch: bytes) -> bool:
-    """Whether any message of a batch is about something else than BIRD's routes."""
-    offset = 0
-    while offset + _HEADER.size <= len(batch):
-        length, kind, _, _, _ = _HEADER.unpack_from(batch, offset)
-        if kind not in _ROUTES or length <= _PROTOCOL or batch[offset + _PROTOCOL] != _BIRD:
-            return True
-        offset += (length + 3) & ~3
-    return False
-
-
-_NETLINK_NETFILTER = 12
-_NFTABLES_GROUP = 1 << (7 - 1)
-"""NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h)."""
-_REMOVALS = frozenset((10 << 8) | message for message in (2, 5, 8, 11, 14))
-"""NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET and DELSETELEM of subsystem 10 (linux/netfilter/nf_tables.h)."""
-_ATTRIBUTE = struct.Struct("=HH")
-
-
-class TableMonitor:
-    """Calls `wake` when something of our nftables table is removed: until it is back, nothing keeps packets in.
-
-    The dead-man element is removed and added each second by ourselves, and is passed over.
-    """
-
-    def __init__(self, wake: Callable[[], None], table: str) -> None:
-        self._wake, self._table = wake, table
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER)
-        self._socket.bind((0, _NFTABLES_GROUP))
+    def __init__(self, wake: Callable[[], None], matters: Callable[[bytes], bool], protocol: int, groups: int) -> None:
+        self._wake, self._matters = wake, matters
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(socket.AF_NETLINK, kind, protocol)
+        self._socket.bind((0, groups))
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen on that loop from now on."""
-        loop.add_reader(self._socket.fileno(), self._heard)
+        loop.add_reader(self._socket.fileno(), self.hear)
 
-    def _heard(self) -> None:
+    def hear(self) -> None:
+        """Take in what the kernel has said until now."""
         news = False
         try:
             while batch := self._socket.recv(65536):
-                news = news or any(self._concerns(kind, names) for kind, names in messages(batch))
+                news = news or self._matters(batch)
         except BlockingIOError:
             pass
         except OSError:
@@ -99,31 +60,61 @@ class TableMonitor:
         if news:
             self._wake()
 
+
+class Monitor(Listener):
+    """Hears of links, addresses, next hops, routes and rules, and of what is on `devices` (the indexes of our own), but
+    not of BIRD's routes."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        super().__init__(wake, lambda batch: is_news(batch, self.devices), socket.NETLINK_ROUTE, _GROUPS)
+        self.devices: frozenset[int] = frozenset()
+
+
+def is_news(batch: bytes, devices: frozenset[int] = frozenset()) -> bool:
+    """Whether any message of a batch is about something else than BIRD's routes and other devices' neighbours."""
+    for kind, _, body in messages(batch):
+        if kind in _ROUTES:
+            news = len(body) <= _PROTOCOL or body[_PROTOCOL] != _BIRD
+        elif kind in _NEIGHBORS:
+            news = len(body) >= 8 and int.from_bytes(body[4:8], sys.byteorder) in devices
+        else:
+            news = True
+        if news:
+            return True
+    return False
+
+
+_NEW_TABLES = 1 << (7 - 1)
+"""NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h)."""
+_SUBSYSTEM = 10
+_NEW_GENERATION = (10 << 8) | 15
+
+
+class TableMonitor(Listener):
+    """Hears of our nftables tables. Members that come and go by themselves, the dead-man element among them, which is
+    renewed each second, are passed over."""
+
+    def __init__(self, wake: Callable[[], None], table: str) -> None:
+        super().__init__(wake, self._is_news, NETFILTER, _NEW_TABLES)
+        self._table = table
+
+    def _is_news(self, batch: bytes) -> bool:
+        return any(self._concerns(kind, names) for kind, names in about_tables(batch))
+
     def _concerns(self, kind: int, names: list[str]) -> bool:
-        return kind in _REMOVALS and names[:1] == [self._table] and names[1:2] != ["alive"]
+        return kind != _NEW_GENERATION and names[:1] == [self._table] and not any(map(PASSING.match, names[1:2]))
 
 
-def messages(batch: bytes) -> Iterator[tuple[int, list[str]]]:
+def about_tables(batch: bytes) -> Iterator[tuple[int, list[str]]]:
     """Type and leading names of each nftables message: its table's, and that of a set, chain or rule's chain.
 
     Both are the attributes 1 and 2 of all of these messages (nf_tables.h: NFTA_*_TABLE, then the object's own name).
     """
-    place = 0
-    while place + _HEADER.size <= len(batch):
-        length, kind, *_ = _HEADER.unpack_from(batch, place)
-        if length < _HEADER.size:
-            return
-        yield kind, _names(batch[place + _HEADER.size + 4 : place + length])
-        place += (length + 3) & ~3
-
-
-def _names(attributes: bytes) -> list[str]:
-    names: list[str] = []
-    place = 0
-    while place + _ATTRIBUTE.size <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, place)
-        if length < _ATTRIBUTE.size or kind not in (1, 2):
-            break
-        names.append(attributes[place + _ATTRIBUTE.size : place + length].rstrip(b"\x00").decode(errors="replace"))
-        place += (length + 3) & ~3
-    return names
+    for kind, _, body in messages(batch):
+        if kind >> 8 == _SUBSYSTEM:
+            names: list[str] = []
+            for number, value in attributes(body, 4):
+                if number not in (1, 2):
+                    break
+                names.append(string(value))
+            yield kind, names

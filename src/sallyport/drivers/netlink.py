@@ -4,133 +4,271 @@ How a freshly started agent knows what is its own: neighbours and forwarding ent
 are on; next hops, routes and rules by the protocol number (`RTPROT` space, see /etc/iproute2/rt_protos).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
 
-from sallyport.drivers.command import GONE, Objects, batch, queries
+from sallyport.drivers.rtnetlink import (
+    DST,
+    FAMILY,
+    LENGTH,
+    NEXT_HOP,
+    PRIORITY,
+    ROUTE,
+    TABLE,
+    dumped,
+)
+from sallyport.drivers.wire import (
+    CREATE,
+    EXCLUDE,
+    REPLACE,
+    Attributes,
+    Link,
+    Message,
+    attribute,
+    attributes,
+    number,
+    string,
+    text,
+)
 from sallyport.model.kernel import Fdb, KernelObject, Kind, Neighbor, NextHop, Route, Rule
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Family
 
-_NAMED_TABLES = {"default": 253, "main": 254, "local": 255}
+T = TypeVar("T", bound=KernelObject)
+
+_GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""Refusals to remove something that is not there, be it IPv6 itself."""
+_NEW_ROUTE, _DEL_ROUTE = 24, 25
+_NEW_NEIGHBOR, _DEL_NEIGHBOR, _GET_NEIGHBOR = 28, 29, 30
+_NEW_RULE, _DEL_RULE, _GET_RULE = 32, 33, 34
+_NEW_HOP, _DEL_HOP, _GET_HOP = 104, 105, 106
+_BRIDGE = 7
+"""AF_BRIDGE: forwarding entries are neighbours of that family."""
+
+_NEIGHBOR = struct.Struct("=BxHiHBB")
+_NEIGHBOR_ADDRESS, _NEIGHBOR_LLADDR = 1, 2
+_PERMANENT, _SELF = 0x80, 0x02
+_HOP = struct.Struct("=4BI")
+_HOP_ID, _HOP_DEVICE, _HOP_GATEWAY = 1, 5, 6
+_ON_LINK = 4
+_RULE = struct.Struct("=8BI")
+_DEVICE, _RULE_PRIORITY, _MARK, _RULE_TABLE, _MASK, _RULE_PROTOCOL, _IP_PROTOCOL, _PORTS = 3, 6, 10, 15, 16, 21, 22, 24
+_PORT_RANGE = struct.Struct("=HH")
+_TO_TABLE = 1
+_UDP = 17
+_NOWHERE = 255
+"""RT_SCOPE_NOWHERE: of any scope, where something is removed."""
+_TYPES: Mapping[str, int] = {"unicast": 1, "unreachable": 7, "throw": 9}
+_NAMES = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 
 
-def read(devices: Sequence[str], settings: Settings) -> dict[Kind, dict[object, KernelObject]]:
-    """All objects of these kinds that are ours. `devices` are those tunnel devices that there are."""
-    entries = [f"neigh show dev {device} nud permanent" for device in devices]
-    *neighbors, hops = queries("ip", [*entries, f"nexthop show proto {settings.route_protocol}"])
-    forwarding = queries("bridge", [f"fdb show dev {device}" for device in devices])
-    found = [*map(_neighbors, devices, neighbors), *map(_fdb, devices, forwarding), _next_hops(hops)]
+def read(link: Link, devices: Mapping[str, int], settings: Settings) -> dict[Kind, dict[object, KernelObject]]:
+    """All objects of these kinds that are ours. `devices` are the tunnel devices that there are, with their indexes."""
+    names = {index: name for name, index in devices.items()}
+    found: list[KernelObject] = []
+    if names:
+        found += _neighbors(link, names)
+        found += _fdb(link, names)
+    found += _next_hops(link, settings.route_protocol)
     for family in FAMILIES:
-        shows = [f"route show table all proto {settings.route_protocol}", "rule show"]
-        routes, rules = queries(f"ip -{family}", shows)
-        found += [_routes(family, routes), _rules(family, rules, str(settings.route_protocol))]
+        found += _routes(family, dumped(link, family, settings.route_protocol))
+        found += _rules(family, link.dump(_GET_RULE, _RULE.pack(FAMILY[family], *bytes(8))), settings.route_protocol)
     kinds = (Kind.NEIGHBOR, Kind.FDB, Kind.NEXT_HOP, Kind.ROUTE, Kind.RULE)
-    objects = [item for part in found for item in part]
-    return {kind: {item.key: item for item in objects if item.kind is kind} for kind in kinds}
+    return {kind: {item.key: item for item in found if item.kind is kind} for kind in kinds}
 
 
-def _neighbors(device: str, listed: Objects) -> Iterator[KernelObject]:
-    """Without multicast entries, which are the kernel's own."""
-    for item in listed:
-        if not ip_address(item["dst"]).is_multicast:
-            yield Neighbor(device, item["dst"], item.get("lladdr", ""))
+def _neighbors(link: Link, names: Mapping[int, str]) -> Iterator[KernelObject]:
+    """Permanent ones, without multicast entries, which are the kernel's own."""
+    for body in link.dump(_GET_NEIGHBOR, _NEIGHBOR.pack(0, 0, 0, 0, 0, 0)):
+        _, _, index, state, _, _ = _NEIGHBOR.unpack_from(body)
+        if index in names and state & _PERMANENT:
+            found = dict(attributes(body, _NEIGHBOR.size))
+            address = ip_address(found[_NEIGHBOR_ADDRESS])
+            if not address.is_multicast:
+                yield Neighbor(names[index], str(address), _lladdr(found))
 
 
-def _fdb(device: str, listed: Objects) -> Iterator[KernelObject]:
+def _fdb(link: Link, names: Mapping[int, str]) -> Iterator[KernelObject]:
     """Entries that name an outer destination."""
-    for item in listed:
-        if "dst" in item:
-            yield Fdb(device, item["mac"], item["dst"])
+    for body in link.dump(_GET_NEIGHBOR, _NEIGHBOR.pack(_BRIDGE, 0, 0, 0, 0, 0)):
+        _, _, index, _, _, _ = _NEIGHBOR.unpack_from(body)
+        if index in names:
+            found = dict(attributes(body, _NEIGHBOR.size))
+            if _NEIGHBOR_ADDRESS in found:
+                yield Fdb(names[index], _lladdr(found), str(ip_address(found[_NEIGHBOR_ADDRESS])))
 
 
-def _next_hops(listed: Objects) -> Iterator[KernelObject]:
-    for item in listed:
-        yield NextHop(item["id"], item.get("gateway", ""), item.get("dev", ""))
+def _lladdr(found: Attributes) -> str:
+    return found.get(_NEIGHBOR_LLADDR, b"").hex(":")
 
 
-def _routes(family: Family, listed: Objects) -> Iterator[KernelObject]:
-    everything = "0.0.0.0/0" if family == 4 else "::/0"
-    for item in listed:
-        destination = everything if item["dst"] == "default" else item["dst"]
-        table, metric = _table(item.get("table", "main")), item.get("metric", 0)
-        yield Route(family, table, destination, metric, item.get("type", "unicast"), item.get("nhid", 0))
+def _next_hops(link: Link, protocol: int) -> Iterator[KernelObject]:
+    for body in link.dump(_GET_HOP, _HOP.pack(0, 0, 0, 0, 0)):
+        if body[2] == protocol:
+            found = dict(attributes(body, _HOP.size))
+            gateway = str(ip_address(found[_HOP_GATEWAY])) if _HOP_GATEWAY in found else ""
+            yield NextHop(_number(found[_HOP_ID]), gateway, _name(found.get(_HOP_DEVICE)))
 
 
-def _rules(family: Family, listed: Objects, protocol: str) -> Iterator[KernelObject]:
-    for item in listed:
-        if item.get("protocol") == protocol:
-            mark = int(item.get("fwmark", "0"), 0)
-            mask = int(item.get("fwmask", "0xffffffff" if mark else "0"), 0)
-            port, device = int(item.get("dport", 0)), item.get("iif", "")
-            yield Rule(family, item["priority"], _table(item["table"]), mark, mask, port, device)
+def _name(index: bytes | None) -> str:
+    """The name of a device, "" for none or one that has just gone."""
+    try:
+        return socket.if_indextoname(_number(index)) if index else ""
+    except OSError:
+        return ""
 
 
-def _table(text: str) -> int:
-    return _NAMED_TABLES.get(text) or int(text)
+def _routes(family: Family, bodies: Iterable[bytes]) -> Iterator[KernelObject]:
+    for body in bodies:
+        _, length, _, _, table, _, _, kind, _ = ROUTE.unpack_from(body)
+        found = dict(attributes(body, ROUTE.size))
+        address = ip_address(found.get(DST) or bytes(LENGTH[family]))
+        destination = str(address) if length == address.max_prefixlen else f"{address}/{length}"
+        table = _number(found[TABLE]) if TABLE in found else table
+        metric, hop = _number(found.get(PRIORITY, b"")), _number(found.get(NEXT_HOP, b""))
+        yield Route(family, table, destination, metric, _NAMES.get(kind, str(kind)), hop)  # type: ignore[arg-type]
 
 
-def write_neighbors(upserts: Iterable[Neighbor], deletes: Iterable[Neighbor]) -> list[str]:
+def _rules(family: Family, bodies: Iterable[bytes], protocol: int) -> Iterator[KernelObject]:
+    for body in bodies:
+        found = dict(attributes(body, _RULE.size))
+        if found.get(_RULE_PROTOCOL) == bytes([protocol]):
+            table = _number(found[_RULE_TABLE]) if _RULE_TABLE in found else body[4]
+            ports = _PORT_RANGE.unpack(found[_PORTS]) if _PORTS in found else (0, 0)
+            mark = _number(found.get(_MARK, b""))
+            mask = _number(found.get(_MASK, b"")) if mark or _MASK in found else 0
+            device = string(found.get(_DEVICE, b""))
+            yield Rule(family, _number(found.get(_RULE_PRIORITY, b"")), table, mark, mask, ports[0], device)
+
+
+def _number(value: bytes | None) -> int:
+    return int.from_bytes(value or b"", sys.byteorder)
+
+
+def write_neighbors(link: Link, upserts: Iterable[Neighbor], deletes: Iterable[Neighbor]) -> list[str]:
     """Make or replace entries, and remove entries."""
-    lines = [f"neigh replace {n.address} lladdr {n.lladdr} dev {n.device} nud permanent" for n in upserts]
-    failures = batch("ip", lines)
-    return failures + batch("ip", [f"neigh del {n.address} dev {n.device}" for n in deletes], forgiven=GONE)
+    return _write(link, upserts, lambda item: (_NEW_NEIGHBOR, CREATE | REPLACE, _neighbor(item))) + _write(
+        link, deletes, lambda item: (_DEL_NEIGHBOR, 0, _neighbor(item)), forgiven=_GONE
+    )
 
 
-def write_fdb(upserts: Iterable[Fdb], deletes: Iterable[Fdb]) -> list[str]:
+def _neighbor(item: Neighbor) -> bytes:
+    address = ip_address(item.address)
+    family = FAMILY[4 if address.version == 4 else 6]
+    head = _NEIGHBOR.pack(family, 0, socket.if_nametoindex(item.device), _PERMANENT, 0, 0)
+    return head + attribute(_NEIGHBOR_ADDRESS, address.packed) + attribute(_NEIGHBOR_LLADDR, _mac(item.lladdr))
+
+
+def write_fdb(link: Link, upserts: Iterable[Fdb], deletes: Iterable[Fdb]) -> list[str]:
     """Make or replace entries, and remove entries."""
-    lines = [f"fdb replace {e.lladdr} dev {e.device} dst {e.destination} self permanent" for e in upserts]
-    failures = batch("bridge", lines)
-    return failures + batch("bridge", [f"fdb del {e.lladdr} dev {e.device} self" for e in deletes], forgiven=GONE)
+    return _write(link, upserts, lambda item: (_NEW_NEIGHBOR, CREATE | REPLACE, _entry(item))) + _write(
+        link, deletes, lambda item: (_DEL_NEIGHBOR, 0, _entry(item)), forgiven=_GONE
+    )
 
 
-def write_next_hops(upserts: Iterable[NextHop], deletes: Iterable[NextHop], settings: Settings) -> list[str]:
+def _entry(item: Fdb) -> bytes:
+    head = _NEIGHBOR.pack(_BRIDGE, 0, socket.if_nametoindex(item.device), _PERMANENT, _SELF, 0)
+    outer = attribute(_NEIGHBOR_ADDRESS, ip_address(item.destination).packed)
+    return head + attribute(_NEIGHBOR_LLADDR, _mac(item.lladdr)) + outer
+
+
+def _mac(written: str) -> bytes:
+    return bytes.fromhex(written.replace(":", ""))
+
+
+def write_next_hops(link: Link, upserts: Iterable[NextHop], deletes: Iterable[NextHop], protocol: int) -> list[str]:
     """Make or replace next hops, and remove next hops."""
-    proto = settings.route_protocol
-    lines = [f"nexthop replace id {h.id} via {h.gateway} dev {h.device} onlink proto {proto}" for h in upserts]
-    failures = batch("ip", lines)
-    return failures + batch("ip", [f"nexthop del id {hop.id}" for hop in deletes], forgiven=GONE)
+    return _write(link, upserts, lambda item: (_NEW_HOP, CREATE | REPLACE, _next_hop(item, protocol))) + _write(
+        link, deletes, lambda item: (_DEL_HOP, 0, _HOP.pack(0, 0, 0, 0, 0) + number(_HOP_ID, item.id)), forgiven=_GONE
+    )
 
 
-def write_routes(upserts: Iterable[Route], deletes: Iterable[Route], settings: Settings) -> list[str]:
+def _next_hop(item: NextHop, protocol: int) -> bytes:
+    gateway = ip_address(item.gateway)
+    head = _HOP.pack(FAMILY[4 if gateway.version == 4 else 6], 0, protocol, 0, _ON_LINK)
+    device = number(_HOP_DEVICE, socket.if_nametoindex(item.device))
+    return head + number(_HOP_ID, item.id) + device + attribute(_HOP_GATEWAY, gateway.packed)
+
+
+def write_routes(link: Link, upserts: Iterable[Route], deletes: Iterable[Route], protocol: int) -> list[str]:
     """Make or replace routes, and remove routes."""
-    proto = settings.route_protocol
-    failures = _by_family((r.family, f"route replace {_route(r)} proto {proto}{_via(r)}") for r in upserts)
-    return failures + _by_family(((r.family, f"route del {_route(r)}") for r in deletes), forgiven=GONE)
+    return _write(link, upserts, lambda item: (_NEW_ROUTE, CREATE | REPLACE, _route(item, protocol))) + _write(
+        link, deletes, lambda item: (_DEL_ROUTE, 0, _route(item, protocol, gone=True)), forgiven=_GONE
+    )
 
 
-def _route(route: Route) -> str:
-    kind = "" if route.type == "unicast" else f"{route.type} "
-    return f"{kind}{route.destination} table {route.table} metric {route.metric}"
+def _route(item: Route, protocol: int, *, gone: bool = False) -> bytes:
+    network, kind = ip_network(item.destination), _TYPES[item.type]
+    scope = _NOWHERE if gone and item.family == 4 else 0
+    head = ROUTE.pack(FAMILY[item.family], network.prefixlen, 0, 0, 0, protocol, scope, kind, 0)
+    body = head + attribute(DST, network.network_address.packed) + number(TABLE, item.table)
+    body += number(PRIORITY, item.metric)
+    return body + number(NEXT_HOP, item.next_hop) if item.type == "unicast" and not gone else body
 
 
-def _via(route: Route) -> str:
-    return f" nhid {route.next_hop}" if route.type == "unicast" else ""
+def write_rules(link: Link, upserts: Iterable[Rule], deletes: Iterable[Rule], protocol: int) -> list[str]:
+    """Add rules, and remove rules. There is no replacing: a rule that differs is another rule."""
+    there = frozenset({errno.EEXIST})
+    return _write(
+        link, upserts, lambda item: (_NEW_RULE, CREATE | EXCLUDE, _rule(item, protocol)), forgiven=there
+    ) + _write(link, deletes, lambda item: (_DEL_RULE, 0, _rule(item, protocol)), forgiven=_GONE)
 
 
-def _by_family(lines: Iterable[tuple[Family, str]], forgiven: tuple[str, ...] = ()) -> list[str]:
-    """`ip -batch` takes the family as an option of the whole run, so there is one run per family."""
-    kept = list(lines)
+def _rule(item: Rule, protocol: int) -> bytes:
+    body = _RULE.pack(FAMILY[item.family], 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+    body += number(_RULE_PRIORITY, item.priority) + number(_RULE_TABLE, item.table)
+    body += attribute(_RULE_PROTOCOL, bytes([protocol]))
+    if item.iif:
+        return body + text(_DEVICE, item.iif)
+    if item.mark:
+        return body + number(_MARK, item.mark) + number(_MASK, item.mask)
+    ports = _PORT_RANGE.pack(item.udp_port, item.udp_port)
+    return body + attribute(_IP_PROTOCOL, bytes([_UDP])) + attribute(_PORTS, ports)
+
+
+def _write(
+    link: Link, items: Iterable[T], encode: Callable[[T], Message], *, forgiven: frozenset[int] = frozenset()
+) -> list[str]:
+    """One request for each item; a line for each that cannot be written down or that the kernel refuses."""
     failures: list[str] = []
-    for family in FAMILIES:
-        failures += batch(f"ip -{family}", [line for of, line in kept if of == family], forgiven=forgiven)
+    written: list[tuple[T, Message]] = []
+    for item in items:
+        try:
+            written.append((item, encode(item)))
+        except OSError as error:  # it has no such device
+            if error.errno not in forgiven and errno.ENODEV not in forgiven:
+                failures.append(f"{named(item)}: {error.strerror or error}")
+        except (ValueError, KeyError, struct.error) as error:
+            failures.append(f"{named(item)}: {error}")
+    answers = link.ask([request for _, request in written])
+    failures += [
+        f"{named(item)}: {refused.strerror}"
+        for (item, _), refused in zip(written, answers, strict=True)
+        if refused is not None and refused.errno not in forgiven
+    ]
     return failures
 
 
-def write_rules(upserts: Iterable[Rule], deletes: Iterable[Rule], settings: Settings) -> list[str]:
-    """Add rules, and remove rules. There is no replacing: a rule that differs is another rule."""
-    proto = settings.route_protocol
-    added = [(r.family, f"rule add {_rule(r)} protocol {proto}") for r in upserts]
-    failures = _by_family(added, forgiven=("File exists",))
-    return failures + _by_family(((r.family, f"rule del {_rule(r)} protocol {proto}") for r in deletes), forgiven=GONE)
-
-
-def _rule(rule: Rule) -> str:
-    return f"priority {rule.priority} {_selector(rule)} lookup {rule.table}"
-
-
-def _selector(rule: Rule) -> str:
-    if rule.iif:
-        return f"iif {rule.iif}"
-    # 17 is UDP. Its name is in /etc/protocols, which a minimal Debian lacks, and then no tunnel packet found its way.
-    return f"fwmark {rule.mark:#x}/{rule.mask:#x}" if rule.mark else f"ipproto 17 dport {rule.udp_port}"
+def named(item: KernelObject) -> str:
+    """What a failure calls an object, in the words that `ip` has for it."""
+    match item:
+        case Neighbor():
+            return f"neighbor {item.address} lladdr {item.lladdr} dev {item.device}"
+        case Fdb():
+            return f"fdb {item.lladdr} dev {item.device} dst {item.destination}"
+        case NextHop():
+            return f"nexthop id {item.id} via {item.gateway} dev {item.device}"
+        case Route():
+            return f"route {item.type} {item.destination} table {item.table} metric {item.metric}"
+        case Rule():
+            what = (
+                f"iif {item.iif}" if item.iif else f"fwmark {item.mark:#x}" if item.mark else f"dport {item.udp_port}"
+            )
+            return f"rule priority {item.priority} {what} lookup {item.table}"
+        case _:
+            return f"{item.kind.name.lower()} {item.key}"

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Literal
 
-import msgspec
-
-from sallyport.drivers.command import DriverError, run
-from sallyport.drivers.members import CLIENT_SETS, Change, Listing, Members, elements
+from sallyport.drivers import nfbatch
+from sallyport.drivers.command import run
+from sallyport.drivers.members import CLIENT_SETS, PASSING, Change, Members, Transaction, elements
+from sallyport.drivers.nfnetlink import NETFILTER, Listing, listing, members
+from sallyport.drivers.wire import Link
 from sallyport.model.kernel import Chain, Element, KernelObject, Kind, Skeleton
 from sallyport.model.settings import Settings
 from sallyport.model.state import IPAddress
@@ -20,6 +21,10 @@ _CHOOSING = re.compile(r"(?:way|spread)_[0-9a-f]{12}")
 """Names of chains that choose among exits begin with this, and their leaves' go on after it."""
 _MADE = re.compile(r"mark_|(?:way|spread)_[0-9a-f]{12}")
 """Chains that come and go with elements; the others are the skeleton's."""
+ALIVE = "alive"
+"""The set of the dead-man element."""
+_BFD = 3784
+"""The element: BFD's port (RFC 5881)."""
 _BLOCK = re.compile(r"^\tchain (?:way|spread)_\w+ \{\n.*?^\t\}\n", re.MULTILINE | re.DOTALL)
 _DECLARED = re.compile(r"^ *(?:set|map) (\w+) \{", re.MULTILINE)
 
@@ -30,6 +35,7 @@ class Tables:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._name = settings.table_name
+        self._members: Members | None = None
 
     def read(self) -> dict[Kind, dict[object, KernelObject]]:
         """Skeletons and elements that are in the kernel. A skeleton whose rules were changed has no digest."""
@@ -39,38 +45,34 @@ class Tables:
             Kind.CHAIN: {},
             Kind.CLIENT_ELEMENT: {},
         }
+        self._members = None
         for family in _FAMILIES:
-            listing = self._list(family)
-            if listing is None:
+            table = self._list(family)
+            if table is None:
                 continue
-            skeleton = Skeleton(family, self._name, _digest(listing))
+            skeleton = Skeleton(family, self._name, _digest(table))
             found[Kind.SKELETON][skeleton.key] = skeleton
-            for element in elements(listing):
+            for element in elements(table):
                 found[element.kind][element.key] = element
-            for chain in _choosing(listing):
+            if family == "inet":
+                self._members = Members.listed(self._settings, table)
+            for chain in _choosing(table):
                 found[Kind.CHAIN][chain.key] = chain
         return found
 
     def _list(self, family: str) -> Listing | None:
-        done = run(["nft", "-j", "list", "table", family, self._name])
-        if done.returncode != 0:
-            if "No such file" in done.stderr:
-                return None
-            raise DriverError(f"nft list table {family} {self._name}: {_first(done.stderr)}")
-        return msgspec.json.decode(done.stdout, type=dict[str, Listing])["nftables"]
+        with Link(NETFILTER) as link:
+            return listing(link, family, self._name, lambda name: name == ALIVE or not PASSING.match(name))
 
     def undecided(self) -> frozenset[IPAddress]:
         """Addresses that the guard has stopped within the last minute because nothing was decided about them."""
-        found: set[IPAddress] = set()
-        for name in ("unknown4", "unknown6"):
-            done = run(["nft", "-j", "list", "set", "inet", self._name, name])
-            listing = msgspec.json.decode(done.stdout, type=dict[str, Listing])["nftables"] if done.stdout else []
-            for item in listing:
-                found.update(ip_address(entry["elem"]["val"]) for entry in item.get("set", {}).get("elem", ()))
-        return frozenset(found)
+        with Link(NETFILTER) as link:
+            found = [item for name in ("unknown4", "unknown6") for item in members(link, "inet", self._name, name)]
+        return frozenset(ip_address(item.key) for item in found)
 
     def load(self, skeletons: Iterable[Skeleton]) -> list[str]:
         """Put skeletons in force, each in one transaction, with the elements that the old ones had."""
+        self._members = None
         failures: list[str] = []
         for skeleton in skeletons:
             old = self._list(skeleton.family)
@@ -92,10 +94,10 @@ class Tables:
 
     def change_chains(self, upserts: Sequence[Chain], deletes: Sequence[Chain]) -> list[str]:
         """Make chains, the spreads before the ways that jump to them, and take chains away in the opposite order."""
-        listing = self._list("inet")
-        if listing is None:
+        found = self._list("inet")
+        if found is None:
             return [f"nft {item.name}: there is no table inet {self._name}" for item in upserts]
-        there = [str(item["chain"]["name"]) for item in listing if "chain" in item]
+        there = found.chains
         failures: list[str] = []
         for chain in sorted(upserts, key=lambda item: item.name):
             own = [name for name in there if _belongs(name, chain)]
@@ -114,16 +116,12 @@ class Tables:
         node would fall silent until the next renewal."""
         members = Members.listed(self._settings, old)
         kept = [item for item in members.elements.values() if item.set in sets and not members.is_broken(item)]
-        alive = [
-            _alive(self._name, int(entry["elem"]["timeout"]))
-            for item in old
-            if item.get("set", {}).get("name") == "alive"
-            for entry in item["set"].get("elem", ())
-        ]
-        return members.additions(kept) + alive
+        alive = [_alive(self._name, item.seconds) for item in old.members if item.set == ALIVE]
+        return Transaction(self._settings, made=kept).lines() + alive
 
     def drop(self, skeletons: Iterable[Skeleton]) -> list[str]:
         """Remove whole tables."""
+        self._members = None
         failures: list[str] = []
         for skeleton in skeletons:
             message = _submit([f"delete table {skeleton.family} {skeleton.name}"])
@@ -133,12 +131,19 @@ class Tables:
 
     def change(self, upserts: Sequence[Element], deletes: Sequence[Element]) -> list[str]:
         """Add, replace and remove elements in one transaction: either all of it is in force, or none. Where that is
-        refused, it is tried in halves, so that one bad member harms no other."""
-        listing = self._list("inet")
-        if listing is None:
-            return [f"nft {item.set} {item.member}: there is no table inet {self._name}" for item in upserts]
+        refused, it is tried in halves, so that one bad member harms no other.
+
+        What was last read serves first. If somebody has changed it since, the kernel refuses to take what is not there,
+        or to give a second value to a key, and the table is read anew.
+        """
         changes = [(item, False) for item in deletes] + [(item, True) for item in upserts]
-        failures, _ = _carry_out(changes, Members.listed(self._settings, listing))
+        if self._members is not None and (after := _at_once(changes, self._members)) is not None:
+            self._members = after
+            return []
+        table = self._list("inet")
+        if table is None:
+            return [f"nft {item.set} {item.member}: there is no table inet {self._name}" for item in upserts]
+        failures, self._members = _carry_out(changes, Members.listed(self._settings, table))
         return failures
 
     def note_forgotten(self, addresses: Iterable[IPAddress], seconds: int) -> str:
@@ -151,15 +156,27 @@ class Tables:
         return _submit(lines) if lines else ""
 
     def renew(self, seconds: int) -> None:
-        """Renew the dead-man element: kernels before 6.12 do not extend a living element's time when it is added
-        again, so it is added, deleted and added in one transaction."""
-        fresh = _alive(self._name, seconds)
-        _submit([fresh, f"delete element inet {self._name} alive {{ 3784 }}", fresh])
+        """Renew the dead-man element, where there is our table."""
+        with Link(NETFILTER) as link:
+            link.transact(nfbatch.transaction(nfbatch.renewal(self._name, ALIVE, _BFD, seconds)))
+
+
+def _at_once(changes: Sequence[Change], members: Members) -> Members | None:
+    """What there is when the kernel has taken all of the changes; None where it has taken none."""
+    done, after = members.change(changes)
+    if not done:
+        return after
+    try:
+        parts = done.messages()
+    except nfbatch.Unfit:
+        return None
+    with Link(NETFILTER) as link:
+        return after if link.transact(parts) is None else None
 
 
 def _carry_out(changes: Sequence[Change], members: Members) -> tuple[list[str], Members]:
-    lines, after = members.change(changes)
-    message = _submit(lines)
+    done, after = members.change(changes)
+    message = _submit(done.lines())
     if not message:
         return [], after
     if len(changes) == 1:
@@ -184,7 +201,7 @@ def _first(text: str) -> str:
 
 
 def _alive(table: str, seconds: int) -> str:
-    return f"add element inet {table} alive {{ 3784 timeout {seconds}s }}"
+    return f"add element inet {table} {ALIVE} {{ {_BFD} timeout {seconds}s }}"
 
 
 def _belongs(name: str, chain: Chain) -> bool:
@@ -192,18 +209,17 @@ def _belongs(name: str, chain: Chain) -> bool:
     return name == chain.name or name.startswith(f"{chain.name}_")
 
 
-def _choosing(listing: Listing) -> list[Chain]:
+def _choosing(table: Listing) -> list[Chain]:
     """The chains that choose among exits, each with the number of its rules and its leaves'."""
-    counts: dict[str, int] = {}
-    for item in listing:
-        name = str((item.get("chain") or {}).get("name") or (item.get("rule") or {}).get("chain") or "")
+    counts, rules = dict[str, int](), table.counts
+    for name in table.chains:
         if (found := _CHOOSING.match(name)) is not None:
-            counts[found[0]] = counts.get(found[0], 0) + ("rule" in item)
+            counts[found[0]] = counts.get(found[0], 0) + rules[name]
     return [Chain(name, count) for name, count in counts.items()]
 
 
-def _digest(listing: Listing) -> str:
+def _digest(table: Listing) -> str:
     """What the first rule's comment says, as long as there are as many rules as it says: none was added or removed."""
-    rules = [item["rule"] for item in listing if "rule" in item and not _MADE.match(item["rule"]["chain"])]
-    digest = next((str(rule["comment"]) for rule in rules if "comment" in rule), "")
-    return digest if digest.rpartition(":")[2] == str(len(rules)) else ""
+    comments = [comment for chain, comment in table.rules if not _MADE.match(chain)]
+    digest = next((comment for comment in comments if comment), "")
+    return digest if digest.rpartition(":")[2] == str(len(comments)) else ""

@@ -1,32 +1,41 @@
-"""Routes of one table and one protocol, asked of the kernel itself (rtnetlink(7)).
+"""Routes, interfaces and addresses, asked of the kernel itself (rtnetlink(7)).
 
-It picks them out while it walks the table, which takes milliseconds among 100,000 routes of another protocol. `ip` asks
-it to do so only where it is started anew for each question.
+It picks routes out while it walks a table, which takes milliseconds among 100,000 of another protocol.
 """
 
-import errno
-import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
-from sallyport.drivers.command import DriverError
-from sallyport.model.state import Family, IPNetwork
+from sallyport.drivers.wire import Attributes, Link, attribute, attributes, number, string
+from sallyport.model.state import Family, IPAddress, IPNetwork
 
-_SOL_NETLINK, _STRICT = 270, 12
-"""NETLINK_GET_STRICT_CHK (linux/netlink.h): what the header asks for is what is dumped."""
-_GET_ROUTE, _DUMP = 26, 0x301
-_ERROR, _DONE = 2, 3
-_DST, _OIF, _GATEWAY, _MULTIPATH, _TABLE, _VIA = 1, 4, 5, 9, 15, 18
+ROUTE = struct.Struct("=8BI")
+"""struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
+FAMILY: Mapping[Family, int] = {4: socket.AF_INET, 6: socket.AF_INET6}
+LENGTH: Mapping[Family, int] = {4: 4, 6: 16}
+"""Bytes of an address."""
+GET_ROUTE = 26
+DST, OIF, GATEWAY, PRIORITY, MULTIPATH, TABLE, VIA, NEXT_HOP = 1, 4, 5, 6, 9, 15, 18, 30
 """Attributes of routes (linux/rtnetlink.h)."""
-_HEADER = struct.Struct("=IHHII")
-_ROUTE = struct.Struct("=8BI")
-_ATTRIBUTE = struct.Struct("=HH")
+SCOPE_LINK, SCOPE_HOST = 253, 254
+NO_DAD, DEPRECATED = 0x02, 0x20
+"""Flags of addresses (linux/if_addr.h)."""
+
+_GET_LINK, _GET_ADDRESS = 18, 22
+_LINK, _ADDRESS = struct.Struct("=BxHiII"), struct.Struct("=4BI")
+_UP = 1
+_NAME, _MTU, _INFO, _MASK = 3, 4, 18, 29
+_KIND, _DATA = 1, 2
+_WITHOUT_COUNTERS = 1 << 3
+"""RTEXT_FILTER_SKIP_STATS: counters are the larger part of what an interface has to say."""
+_VNI, _LOCAL, _LEARNING, _PORT, _LOCAL6, _GROUP_POLICY = 1, 4, 7, 15, 17, 23
+"""Attributes of VXLAN devices (linux/if_link.h)."""
+_THERE, _OWN, _LABEL, _FLAGS = 1, 2, 3, 8
 _HOP = struct.Struct("=HBBi")
-_ADDRESSES = {4: (socket.AF_INET, 4), 6: (socket.AF_INET6, 16)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,50 +47,108 @@ class Found:
     on_link: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of an interface; `scope` and `flags` are the kernel's."""
+
+    address: IPAddress
+    length: int
+    scope: int
+    flags: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vxlan:
+    """What a VXLAN device was made with, as far as it matters to us."""
+
+    vni: int
+    port: int
+    local: str
+    group_policy: bool
+    learning: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface with its addresses; `vxlan` if it is of that kind."""
+
+    index: int
+    name: str
+    mtu: int
+    up: bool
+    vxlan: Vxlan | None
+    addresses: tuple[Address, ...]
+
+
+def interfaces(link: Link) -> tuple[Interface, ...]:
+    """Every interface of this namespace."""
+    addresses: dict[int, list[Address]] = {}
+    for body in link.dump(_GET_ADDRESS, _ADDRESS.pack(0, 0, 0, 0, 0)):
+        _, length, _, scope, index = _ADDRESS.unpack_from(body)
+        addresses.setdefault(index, []).append(_address(dict(attributes(body, _ADDRESS.size)), length, scope))
+    asked = _LINK.pack(0, 0, 0, 0, 0) + number(_MASK, _WITHOUT_COUNTERS)
+    return tuple(_interface(body, addresses) for body in link.dump(_GET_LINK, asked))
+
+
+def _address(found: Attributes, length: int, scope: int) -> Address:
+    flags = int.from_bytes(found.get(_FLAGS, b""), sys.byteorder)
+    return Address(ip_address(found.get(_OWN) or found[_THERE]), length, scope, flags, string(found.get(_LABEL, b"")))
+
+
+def _interface(body: bytes, addresses: Mapping[int, list[Address]]) -> Interface:
+    _, _, index, flags, _ = _LINK.unpack_from(body)
+    found = dict(attributes(body, _LINK.size))
+    info = dict(attributes(found.get(_INFO, b"")))
+    return Interface(
+        index=index,
+        name=string(found[_NAME]),
+        mtu=int.from_bytes(found.get(_MTU, b""), sys.byteorder),
+        up=bool(flags & _UP),
+        vxlan=_vxlan(dict(attributes(info.get(_DATA, b"")))) if string(info.get(_KIND, b"")) == "vxlan" else None,
+        addresses=tuple(addresses.get(index, ())),
+    )
+
+
+def _vxlan(found: Attributes) -> Vxlan:
+    local = found.get(_LOCAL) or found.get(_LOCAL6)
+    return Vxlan(
+        vni=int.from_bytes(found.get(_VNI, b""), sys.byteorder),
+        port=int.from_bytes(found.get(_PORT, b""), "big"),
+        local=str(ip_address(local)) if local and any(local) else "",
+        group_policy=_GROUP_POLICY in found,
+        learning=any(found.get(_LEARNING, b"")),
+    )
+
+
 class Routes:
-    """A socket to ask by. Closed by `with`."""
+    """Routes by tables and protocols. `link` is a socket for NETLINK_ROUTE."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._socket.setsockopt(_SOL_NETLINK, _STRICT, 1)
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._names: dict[int, str] = {}
-
-    def __enter__(self) -> "Routes":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
 
     def of(self, family: Family, table: int, protocol: int) -> list[Found]:
         """The routes of that protocol in a table; none where there is no such table. Raises DriverError when the kernel
         does not answer the question."""
-        message = _ROUTE.pack(_ADDRESSES[family][0], 0, 0, 0, 0, protocol, 0, 0, 0)
-        message += _ATTRIBUTE.pack(8, _TABLE) + struct.pack("=I", table)
-        self._socket.send(_HEADER.pack(_HEADER.size + len(message), _GET_ROUTE, _DUMP, 0, 0) + message)
-        return [self._found(family, payload) for payload in self._answers()]
+        return [self._found(family, body) for body in dumped(self._link, family, protocol, table)]
 
-    def _answers(self) -> Iterator[bytes]:
-        while True:
-            data = self._socket.recv(1 << 17)
-            while data:
-                length, kind, *_ = _HEADER.unpack_from(data)
-                if kind in (_ERROR, _DONE):
-                    (code,) = struct.unpack_from("=i", data, _HEADER.size)
-                    if code not in (0, -errno.ENOENT):
-                        raise DriverError(f"routes of the kernel: {os.strerror(-code)}")
-                    return
-                yield data[_HEADER.size : length]
-                data = data[_aligned(length) :]
+    def device_to(self, address: IPAddress) -> str:
+        """The device by which an address is reached; RefusedError where it is not."""
+        family: Family = 4 if address.version == 4 else 6
+        asked = ROUTE.pack(FAMILY[family], address.max_prefixlen, 0, 0, 0, 0, 0, 0, 0) + attribute(DST, address.packed)
+        found = dict(attributes(self._link.get(GET_ROUTE, asked), ROUTE.size))
+        return self._name(int.from_bytes(found[OIF], sys.byteorder)) if OIF in found else ""
 
-    def _found(self, family: Family, payload: bytes) -> Found:
-        length = payload[1]
-        attributes = dict(_attributes(payload[_ROUTE.size :]))
-        address = attributes.get(_DST, bytes(_ADDRESSES[family][1]))
-        hops = list(_hops(attributes.get(_MULTIPATH, b"")))
-        if _OIF in attributes:
-            hops.append((int.from_bytes(attributes[_OIF], sys.byteorder), attributes))
+    def _found(self, family: Family, body: bytes) -> Found:
+        length = body[1]
+        found = dict(attributes(body, ROUTE.size))
+        address = found.get(DST, bytes(LENGTH[family]))
+        hops = list(_hops(found.get(MULTIPATH, b"")))
+        if OIF in found:
+            hops.append((int.from_bytes(found[OIF], sys.byteorder), found))
         devices = tuple(dict.fromkeys(self._name(index) for index, _ in hops))
-        beyond = any(_GATEWAY in of or _VIA in of for _, of in hops)
+        beyond = any(GATEWAY in of or VIA in of for _, of in hops)
         return Found(ip_network((address, length)), devices, bool(hops) and not beyond)
 
     def _name(self, index: int) -> str:
@@ -90,20 +157,15 @@ class Routes:
         return self._names[index]
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        yield kind, data[_ATTRIBUTE.size : length]
-        data = data[_aligned(length) :]
+def dumped(link: Link, family: Family, protocol: int, table: int | None = None) -> list[bytes]:
+    """The routes of a protocol, of one table or of all."""
+    asked = ROUTE.pack(FAMILY[family], 0, 0, 0, 0, protocol, 0, 0, 0)
+    return link.dump(GET_ROUTE, asked + (number(TABLE, table) if table is not None else b""))
 
 
-def _hops(data: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
+def _hops(data: bytes) -> Iterator[tuple[int, Attributes]]:
     """Device index and attributes of each next hop."""
     while len(data) >= _HOP.size:
         length, _, _, index = _HOP.unpack_from(data)
-        yield index, dict(_attributes(data[_HOP.size : length]))
-        data = data[_aligned(length) :]
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3
+        yield index, dict(attributes(data[_HOP.size : length]))
+        data = data[(length + 3) & ~3 :]
