@@ -44,7 +44,7 @@ R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
 GATHER = 0.005
-"""Seconds for which a burst of changes is gathered before planning."""
+"""Seconds between two rounds at least, so that a burst of changes is gathered. The first one is acted upon at once."""
 RESYNC = 5.0
 """Seconds after which the kernel is read back and compared although nothing was heard."""
 RENEWAL = 1.0
@@ -59,6 +59,9 @@ RETRY = 1.0
 
 class Hands(Protocol):
     """What an agent does to its node and sees of it; drivers provide it. All calls block and run on one worker."""
+
+    def changed(self) -> bool:
+        """Whether the kernel has told of a change since the last `read` began, be it our own; does not block."""
 
     def read(self) -> Actual:
         """What the kernel and BIRD hold of ours."""
@@ -117,6 +120,9 @@ class Agent:
         self._states: dict[str, str] = {}
         self._claimed: set[str] = set()
         self._last: NodePlan | None = None
+        self._seen: Actual = {}
+        self._read_at = float("-inf")
+        self._busy = False
         self._worker = asyncio.Lock()
         self._announcer = Announcer(hands.announce)
         self._heartbeat = Heartbeat(client, node, now, self._watches.troubles)
@@ -143,28 +149,41 @@ class Agent:
             group.create_task(self._poller.run())
             group.create_task(self._networks.run())
             group.create_task(self._doorstep.serve([""]))
+            loop = asyncio.get_running_loop()
             while True:
                 self._changed.clear()
                 if not await self._synced():
-                    asyncio.get_running_loop().call_later(RETRY, self.wake)
+                    loop.call_later(RETRY, self.wake)
+                ended = loop.time()
                 try:
                     await asyncio.wait_for(self._changed.wait(), RESYNC)
                 except TimeoutError:
                     continue
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(ended + GATHER - loop.time())
 
     async def _synced(self) -> bool:
         """One round; False where a tool could not be asked, which is logged and tried again: the loop goes on."""
+        self._busy = True
         try:
             await self.sync()
         except DriverError as error:
             log.error("agent.sync_failed", error=str(error))
+            self._read_at = float("-inf")
             return False
+        finally:
+            self._busy = False
+        if self._hands.changed():
+            self.wake()
         return True
 
     def wake(self) -> None:
-        """Something changed on the node: look and plan again."""
+        """Something changed: look and plan again."""
         self._changed.set()
+
+    def heard(self) -> None:
+        """The kernel tells of a change. A round reads back what it changes itself, and looks at its end for more."""
+        if not self._busy:
+            self.wake()
 
     async def sync(self) -> None:
         """One round: objects to state, kernel to facts, both to a plan, plan and actual to steps, steps to kernel."""
@@ -173,7 +192,7 @@ class Agent:
         state = self._translation.state
         assignments = recorded(state)
         self._poll(objects, state)
-        seen: Actual = await self._do(self._hands.read)
+        seen = await self._known()
         facts = await self._facts(state, assignments, seen)
         plan = plan_node(state, assignments, facts, self._settings)
         wanted = [str(item.key) for item in plan.by_kind(Kind.SYSCTL)]
@@ -185,12 +204,33 @@ class Agent:
         if previous is not None and (moved := come_home(previous, plan, state)):
             failures += await self._do(self._hands.forget_connections, moved)
         self._announce(previous, plan, assignments, facts)
-        failed = not_held(plan, await self._do(self._hands.read), failures) if failures else {}
+        failed = await self._read_back(plan, wanted, failures) if steps or failures else {}
         egresses = {name: item for name in state.exits if (item := self._translation.egresses.get(name)) is not None}
         self._reporter.report(Round(egresses, assignments, plan, failed))
         self._heartbeat.publish(facts)
         self._stand(state, assignments, facts, failed)
         self._tell(previous, plan, deltas, steps, failures)
+
+    async def _known(self) -> Actual:
+        """What the kernel holds, as it was last read: anew when it has told of a change since, and now and then."""
+        if self._hands.changed() or asyncio.get_running_loop().time() - self._read_at >= RESYNC:
+            await self._read()
+        return self._seen
+
+    async def _read(self) -> None:
+        began = asyncio.get_running_loop().time()
+        self._seen = await self._do(self._hands.read)
+        self._read_at = began
+
+    async def _read_back(self, plan: NodePlan, sysctls: list[str], failures: list[str]) -> dict[str, str]:
+        """Nothing counts as done because we wrote it. Why exits of the plan are not held, by name; what else is not as
+        planned is seen to by another round."""
+        await self._read()
+        actual = {**self._seen, Kind.SYSCTL: await self._do(self._hands.sysctls, sysctls)}
+        if not failures and (left := diff(plan.objects, actual)):
+            log.warning("agent.not_as_written", kinds=[kind.name for kind in left])
+            asyncio.get_running_loop().call_later(RETRY, self.wake)
+        return not_held(plan, actual, failures) if failures else {}
 
     def _poll(self, objects: Objects, state: ClusterState) -> None:
         """Ask the gateways on other nodes that clients here use."""
@@ -298,6 +338,8 @@ class Agent:
             if states != self._states:
                 log.info("agent.sessions", sessions=states)
                 self._states = states
+                if not states:
+                    self._read_at = float("-inf")  # BIRD has ended, maybe, and has to be begun
                 self.wake()
             await asyncio.sleep(SESSION_POLL)
 

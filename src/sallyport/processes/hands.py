@@ -27,6 +27,8 @@ FORGETTING = 180
 one for 120 after the last (nf_conntrack_udp_timeout_stream). TCP needs no such time, since its flags tell."""
 
 
+RESEEN = 4.5
+"""Seconds after which the node's links are looked at anew, though nothing was heard: less than a round comes after."""
 TABLES_RESEEN = 30.0
 """Seconds after which it is looked anew who else uses the tables of external networks, though nothing was heard."""
 
@@ -39,21 +41,44 @@ class KernelHands:
         self._kernel = Kernel(settings, runtime_dir)
         self._news, self._used_at = True, 0.0
         self._used, self._used_tables = TableUse(), frozenset[int]()
+        self._links: Monitor | None = None
+        self._tables: TableMonitor | None = None
+        self._changed = True
+        self._seen: tuple[object, ...] = ()
+        self._seen_at, self._stale = 0.0, True
+        self._facts = NodeFacts("")
         self._survey = Survey(Router(self._kernel.bird), time.monotonic)
 
     def watch(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever the kernel tells of a change of links, addresses, routes or rules, or of something that
-        was removed from our table."""
+        """Call `wake` whenever the kernel tells of a change of links, addresses, routes or rules, or of our tables,
+        though it was we who made it."""
 
-        def news() -> None:
-            self._news = True
+        def changed() -> None:
+            self._changed = True
             wake()
 
-        Monitor(news).attach(loop)
-        TableMonitor(wake, self._settings.table_name).attach(loop)
+        def news() -> None:
+            self._news = self._stale = True
+            changed()
+
+        self._links, self._tables = Monitor(news), TableMonitor(changed, self._settings.table_name)
+        self._links.attach(loop)
+        self._tables.attach(loop)
+
+    def changed(self) -> bool:
+        if self._links is None or self._tables is None:
+            return True
+        self._links.hear()
+        self._tables.hear()
+        return self._changed
 
     def read(self) -> Actual:
-        return self._kernel.read()
+        self.changed()  # what was said until now is in what is read now
+        self._changed = False
+        found = self._kernel.read()
+        if self._links is not None:
+            self._links.devices = self._kernel.devices
+        return found
 
     def sysctls(self, paths: Iterable[str]) -> dict[object, KernelObject]:
         return self._kernel.sysctls(paths)
@@ -68,11 +93,17 @@ class KernelHands:
         remote = [
             network for name, other in sorted(state.nodes.items()) if name != node for network in other.pod_networks
         ]
-        facts = gather(
-            node, own.addresses if own else (), held, remote[:1], self._settings.device_prefix, self._table_use(state)
-        )
         patterns = state.routing.device_patterns
-        return replace(facts, devices=tuple(name for name in facts.devices if matches(name, patterns)))
+        used = self._table_use(state)
+        asked = (self._kernel.interfaces, node, own and own.addresses, held, remote[:1], patterns, used)
+        old = time.monotonic() - self._seen_at > RESEEN
+        if asked != self._seen or self._stale or old or self._links is None:
+            self._stale, self._seen_at = False, time.monotonic()
+            addresses, prefix = own.addresses if own else (), self._settings.device_prefix
+            facts = gather(node, addresses, held, remote[:1], prefix, used, self._kernel.interfaces)
+            fitting = tuple(name for name in facts.devices if matches(name, patterns))
+            self._seen, self._facts = asked, replace(facts, devices=fitting)
+        return self._facts
 
     def _table_use(self, state: ClusterState) -> TableUse:
         """Asked anew when somebody else has changed a route or a rule, and now and then."""

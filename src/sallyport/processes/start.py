@@ -56,7 +56,7 @@ async def run_agent(kubeconfig: str | None, node: str, runtime_dir: Path, servic
         agent = Agent(
             client, hands, node=node, settings=settings, service_networks=service_networks, now=now, get=web.get
         )
-        hands.watch(asyncio.get_running_loop(), agent.wake)
+        hands.watch(asyncio.get_running_loop(), agent.heard)
         await until_told(agent.run())
 
 
