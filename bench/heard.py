@@ -22,8 +22,8 @@ _NEW_ROUTE, _DELETED_ROUTE, _DELETED_LINK = 24, 25, 17
 _LINKS, _ROUTES = 1 << 0, 1 << 6
 """Multicast groups of links and of IPv4 routes (linux/rtnetlink.h)."""
 _NETFILTER, _NFTABLES = 12, 1 << 6
-_NEW_ELEMENT = (10 << 8) | 12
-"""NFT_MSG_NEWSETELEM of NFNL_SUBSYS_NFTABLES (linux/netfilter/nf_tables.h)."""
+_NEW_ELEMENT, _DELETED_ELEMENT = (10 << 8) | 12, (10 << 8) | 14
+"""NFT_MSG_NEWSETELEM and NFT_MSG_DELSETELEM of NFNL_SUBSYS_NFTABLES (linux/netfilter/nf_tables.h)."""
 _BIRD = 12
 _PROTOCOL = _HEADER.size + 5
 _TABLE, _DESTINATION = 15, 1
@@ -112,10 +112,13 @@ def lost_links(namespace: str) -> contextlib.AbstractContextManager[Heard]:
     return hearing(namespace, socket.NETLINK_ROUTE, _LINKS, lambda kind, message: kind == _DELETED_LINK)
 
 
-def elements(namespace: str, table: str, name: str) -> contextlib.AbstractContextManager[Heard]:
-    """When elements were put into a set or map of an nftables table."""
-    return hearing(namespace, _NETFILTER, _NFTABLES, partial(_is_element, [table, name]))
+def elements(
+    namespace: str, table: str, name: str, *, deleted: bool = False
+) -> contextlib.AbstractContextManager[Heard]:
+    """When elements were put into a set or map of an nftables table, or, with `deleted`, put in or taken out."""
+    kinds = {_NEW_ELEMENT, _DELETED_ELEMENT} if deleted else {_NEW_ELEMENT}
+    return hearing(namespace, _NETFILTER, _NFTABLES, partial(_is_element, kinds, [table, name]))
 
 
-def _is_element(wanted: list[str], kind: int, message: bytes) -> bool:
-    return kind == _NEW_ELEMENT and any(found == wanted for _, found in about_tables(message))
+def _is_element(kinds: set[int], wanted: list[str], kind: int, message: bytes) -> bool:
+    return kind in kinds and any(found == wanted for _, found in about_tables(message))
