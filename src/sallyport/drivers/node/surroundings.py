@@ -13,7 +13,6 @@ import msgspec
 
 from sallyport.drivers.command import DriverError, Objects, queries, query, run
 from sallyport.drivers.kernel import PROC, Kernel
-from sallyport.drivers.links import interfaces
 from sallyport.drivers.node.listeners import listeners
 from sallyport.drivers.node.rulesets import foreign_expressions, iptables, nftables
 from sallyport.drivers.requirements import PACKAGES
@@ -35,7 +34,7 @@ _SAVERS = {"ip_tables_names": "iptables-legacy-save", "ip6_tables_names": "ip6ta
 
 def look(settings: Settings, runtime_dir: Path, sysctls: Iterable[str]) -> Surroundings:
     """Everything. Raises DriverError where `ip` or `nft` is missing or may not ask."""
-    listed = interfaces()
+    listed = query(["ip", "-d", "-j", "address", "show"])
     uplinks = {family: found for family in FAMILIES if (found := _uplink(family, listed)) is not None}
     chains, unread = _chains(settings)
     devices = [*dict.fromkeys(["all", "default", *(uplink.device for uplink in uplinks.values())])]
