@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from typing import Any
 
 import msgspec
 from tests.unit.antrea.cluster import DROPPED, labelled, ready
@@ -9,7 +10,7 @@ from tests.unit.antrea.cluster import DROPPED, labelled, ready
 from sallyport.apis.antrea.status import from_controller, unfound
 from sallyport.apis.antrea.types import Egress, EgressStatus
 from sallyport.apis.core import Condition, ObjectMeta
-from sallyport.model.plan import Assignment
+from sallyport.model.plan import Assignment, Overlap
 from sallyport.model.state import ObjectRef, Problem
 
 
@@ -48,6 +49,36 @@ def test_the_status_is_cleared_as_soon_as_no_node_may_hold_the_address() -> None
     cluster.pool("p", "10.0.0.0/28", selector=labelled(role="gate"))
     cluster.settle()
     assert (cluster.holder("e"), cluster.way("web")) == (("", ""), DROPPED)
+
+
+def overlapping(*overlaps: Overlap) -> Condition:
+    """The condition that the Egress e gets by these."""
+    assignment = Assignment(id=1, address=ip_address("10.0.0.9"), nodes=("node-1",))
+    more: dict[str, Any] = {"clients": 0, "problems": (), "name": "e", "holder_gone": False, "now": "now"}
+    status = from_controller(EgressStatus(), assignment, overlaps=overlaps, **more)
+    return next(item for item in status.conditions if item.type == "Overlapping")
+
+
+def pods(count: int, first: int = 0) -> tuple[tuple[str, str], ...]:
+    return tuple(("prod", f"p{number}") for number in range(first, first + count))
+
+
+def test_what_is_shared_is_counted_and_only_the_first_names_are_told() -> None:
+    """A pod that is shared with several, or in both families, is one pod."""
+    yielded = [Overlap(f"old{number}", "e", 4, pods(2, number)) for number in range(5)]
+    found = overlapping(*yielded, Overlap("EgressGatewayPolicy/x", "e", 4, pods(1)), Overlap("e", "young", 6, pods(3)))
+    assert (found.status, found.reason) == ("True", "YieldsPods")
+    assert found.message == (
+        "of what it selects, 6 pods (prod/p0, prod/p1, prod/p2 and 3 more) go by Egress old0, Egress old1, Egress old2"
+        " and 2 more, being older; of what it selects, 1 pod (prod/p0) goes by EgressGatewayPolicy/x, where that has"
+        " gateways; 3 pods (prod/p0, prod/p1, prod/p2) go by this Egress, being older, and not by Egress young"
+    )
+
+
+def test_the_message_grows_neither_with_pods_nor_with_other_egresses() -> None:
+    many = overlapping(*(Overlap("e", f"young{number:05}", 4, pods(100, number)) for number in range(2000)))
+    assert many.reason == "WinsPods"
+    assert len(many.message) < 250
 
 
 def test_an_egress_without_an_egress_id_says_so_and_names_no_holder() -> None:

@@ -15,7 +15,10 @@ def test_of_two_egresses_on_one_pod_the_oldest_governs_it_and_both_say_so() -> N
     assert [cluster.way(pod) for pod in ("web", "db")] == ["10.0.0.9", "10.0.0.9"]
     assert cluster.conditions("old")["Overlapping"] == ("True", "WinsPods")
     assert cluster.conditions("young")["Overlapping"] == ("True", "YieldsPods")
-    assert "Egress old, which is older, governs 2 pods (prod/web, test/db)" in cluster.message("young", "Overlapping")
+    yielded = "of what it selects, 2 pods (prod/web, test/db) go by Egress old, being older"
+    won = "2 pods (prod/web, test/db) go by this Egress, being older, and not by Egress young"
+    assert cluster.message("young", "Overlapping") == yielded
+    assert cluster.message("old", "Overlapping") == won
 
 
 def test_of_two_egresses_of_one_age_the_first_by_name_governs_the_pod() -> None:

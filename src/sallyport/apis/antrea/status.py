@@ -3,7 +3,8 @@
 Two writers share one object. Each starts from the status as it stands and changes only what is its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
@@ -19,6 +20,8 @@ PATIENCE = timedelta(seconds=3)
 """How long that may last before it is told of in an event."""
 OVERLAPPING = "Overlapping"
 """Condition of ours: other Egresses select pods of this one too; says who wins them."""
+SHOWN = 3
+"""Names that a message has of many: there is no end to how many may share pods."""
 _ADDRESS_FIELDS = ("spec", "spec.egressIP")
 """Fields for whose sake an Egress has no address: problems of its selectors or its bandwidth do not take it away."""
 
@@ -77,36 +80,50 @@ def _unassigned(assignment: Assignment, problems: Iterable[Problem]) -> tuple[st
 
 
 def _overlapping(name: str, overlaps: Iterable[Overlap]) -> tuple[str, str, str] | None:
-    wins: dict[str, set[tuple[str, str]]] = {}
-    yields: dict[str, set[tuple[str, str]]] = {}
+    """One bounded sentence for each way of sharing pods, however many they are and with however many others."""
+    older, gateways, younger = _Share(), _Share(), _Share()
     for overlap in overlaps:
         if overlap.winner == name:
-            wins.setdefault(overlap.loser, set()).update(overlap.pods)
+            younger.add(f"Egress {overlap.loser}", overlap.pods)
+        elif overlap.loser == name and "/" in overlap.winner:
+            gateways.add(overlap.winner, overlap.pods)
         elif overlap.loser == name:
-            yields.setdefault(overlap.winner, set()).update(overlap.pods)
-    if not wins and not yields:
-        return None
-    parts = [
-        f"{_other(other)} governs {_pods(pods)} that this one selects too" for other, pods in sorted(yields.items())
-    ]
-    parts += [
-        f"this Egress, being older, governs {_pods(pods)} that Egress {other} selects too"
-        for other, pods in sorted(wins.items())
-    ]
-    return ("True", "YieldsPods" if yields else "WinsPods", "; ".join(parts))
+            older.add(f"Egress {overlap.winner}", overlap.pods)
+    parts = []
+    if older.pods:
+        parts.append(f"of what it selects, {older.counted} by {older.named}, being older")
+    if gateways.pods:
+        parts.append(f"of what it selects, {gateways.counted} by {gateways.named}, where that has gateways")
+    if younger.pods:
+        parts.append(f"{younger.counted} by this Egress, being older, and not by {younger.named}")
+    return ("True", "YieldsPods" if older.pods or gateways.pods else "WinsPods", "; ".join(parts)) if parts else None
 
 
-def _other(name: str) -> str:
-    """Who wins: another Egress by its name, or an object whose gateways come first, by kind and name."""
-    return (
-        f"{name}, for the destinations that it has gateways for," if "/" in name else f"Egress {name}, which is older,"
-    )
+@dataclass(slots=True)
+class _Share:
+    """Pods that one Egress shares with `others`."""
+
+    pods: set[tuple[str, str]] = field(default_factory=set)
+    others: set[str] = field(default_factory=set)
+
+    def add(self, other: str, pods: Iterable[tuple[str, str]]) -> None:
+        self.others.add(other)
+        self.pods.update(pods)
+
+    @property
+    def counted(self) -> str:
+        names = _first([f"{namespace}/{name}" for namespace, name in sorted(self.pods)])
+        return f"1 pod ({names}) goes" if len(self.pods) == 1 else f"{len(self.pods)} pods ({names}) go"
+
+    @property
+    def named(self) -> str:
+        return _first(sorted(self.others))
 
 
-def _pods(pods: set[tuple[str, str]]) -> str:
-    names = [f"{namespace}/{name}" for namespace, name in sorted(pods)]
-    shown = ", ".join(names[:3])
-    return f"{len(names)} pods ({shown}, …)" if len(names) > 3 else f"{len(names)} pods ({shown})"
+def _first(names: Sequence[str]) -> str:
+    """The first few of many, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def unfound(egresses: Iterable[Egress], now: datetime) -> list[Problem]:
