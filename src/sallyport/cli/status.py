@@ -3,7 +3,8 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,9 @@ from sallyport.processes.start import now
 PATIENCE = 15.0
 """Seconds that one request may take."""
 SHOWN = 5
-"""Entries of a list that a cell shows; -o json has all of them."""
+"""Entries of a list that a cell shows, and problems of a kind of object; -o json has all of them."""
+MOST_ROWS = 50
+"""Rows of a section that are shown."""
 
 
 @one_line("sallyport status")
@@ -88,15 +91,30 @@ def lines(found: Overview) -> Iterator[str]:
     """The overview for people."""
     count = len(found.problems)
     yield f"{count or 'no'} problem{'' if count == 1 else 's'}"
-    for problem in found.problems:
-        yield ""
-        yield f"{problem.ref}: {problem.message}"
-        yield f"    {problem.remedy}"
+    yield from _problems(found.problems)
     for rows in _sections(found).values():
         if rows:
             yield ""
             heads = [item.name.upper() for item in dataclasses.fields(rows[0])]
-            yield from aligned([heads, *([_cell(value) for value in _values(row)] for row in rows)])
+            yield from aligned([heads, *([_cell(value) for value in _values(row)] for row in rows[:MOST_ROWS])])
+            if len(rows) > MOST_ROWS:
+                yield f"and {len(rows) - MOST_ROWS} more: -o json has all of them"
+
+
+def _problems(found: Sequence[Trouble]) -> Iterator[str]:
+    """The first of each kind of object: what a hundred nodes have together need not be read a hundred times."""
+    counts = Counter(problem.ref.kind for problem in found)
+    shown = Counter[str]()
+    for problem in found:
+        kind = problem.ref.kind
+        shown[kind] += 1
+        if shown[kind] <= SHOWN:
+            yield ""
+            yield f"{problem.ref}: {problem.message}"
+            yield f"    {problem.remedy}"
+        if shown[kind] == SHOWN and counts[kind] > SHOWN:
+            yield ""
+            yield f"{kind}: {counts[kind] - SHOWN} problems more: -o json has all of them"
 
 
 def _sections(found: Overview) -> dict[str, tuple[Any, ...]]:

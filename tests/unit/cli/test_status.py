@@ -219,6 +219,28 @@ FAULTS = [
 ]
 
 
+FAULTS += [
+    (
+        [facts("node-2", '{"node":"node-2","held":["10.10.10.0"]}')],
+        "Egress/web",
+        "its status names node-2, which does not have 10.10.0.8: nobody has it",
+    ),
+    (
+        [facts("node-1", '{"node":"node-1","addresses":{"10.10.0.8":"eth0"}}')],
+        "Egress/web",
+        "10.10.0.8 is on node-1 and node-2 at once",
+    ),
+    (
+        [
+            facts("node-1", '{"node":"node-1","held":["10.10.0.8"]}'),
+            facts("node-2", '{"node":"node-2","held":["10.10.10.0"]}'),
+        ],
+        "Egress/web",
+        "its status names node-2, which does not have 10.10.0.8: node-1 has it",
+    ),
+]
+
+
 @pytest.mark.parametrize(("changes", "ref", "message"), FAULTS)
 def test_a_fault_is_one_problem_on_its_object(changes: list[Change], ref: str, message: str) -> None:
     found = problems(*changes)
@@ -323,3 +345,39 @@ def test_an_api_server_that_cannot_be_reached_is_told_with_what_it_means() -> No
     assert result.exit_code == 2
     assert result.stderr.startswith("sallyport status: the API server cannot be reached from here: list /api")
     assert result.stderr.endswith("existing egress goes on as it is, changes wait\n")
+
+
+def rows(name: str, *changes: Change) -> list[dict[str, Any]]:
+    """A section as programs get it."""
+    found: list[dict[str, Any]] = json.loads(run("status", "-f", "-", "-o", "json", text=cluster(*changes)).stdout)[
+        name
+    ]
+    return found
+
+
+LOST = put("Lease/sallyport-agent-node-2", spec__renewTime="2030-01-01T11:50:00.000000Z")
+
+
+def test_an_egress_whose_nodes_agent_is_lost_says_so_without_a_problem_of_its_own() -> None:
+    assert [item["problem"] for item in rows("egresses", LOST)] == ["the agent of node-2 is lost"]
+    assert [item["object"] for item in problems(LOST)] == ["Node/node-2"]
+
+
+@pytest.mark.parametrize("change", [LOST, unheard("Egress: forbidden")])
+def test_a_node_whose_agent_is_lost_or_behind_is_not_synced(change: Change) -> None:
+    assert [item["synced"] for item in rows("nodes")] == [True, True]
+    assert sorted(item["synced"] for item in rows("nodes", change)) == [False, True]
+
+
+def test_of_many_problems_of_one_kind_and_of_many_rows_people_get_the_first() -> None:
+    def many(items: dict[str, Document]) -> None:
+        for number in range(60):
+            name = f"n{number:02}"
+            items[f"Node/{name}"] = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {}}}
+
+    text = told(many).stdout
+    assert text.startswith("60 problems\n")
+    assert text.count("no agent has ever been in step here") == 5
+    assert "\nNode: 55 problems more: -o json has all of them\n" in text
+    assert "\nand 12 more: -o json has all of them\n" in text
+    assert len(problems(many)) == 60

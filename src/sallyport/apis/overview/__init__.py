@@ -36,7 +36,7 @@ def overview(objects: Objects, leases: Leases) -> Overview:
     switches, off = _switches(objects)
     networks, peers, apart = network_rows(calico.networks, calico.peers, agents)
     gateways, unfit = gateway_rows(calico.gateways)
-    egresses, unheld = egress_rows(objects.egresses)
+    egresses, unheld = egress_rows(objects.egresses, agents)
     pools, full = pool_rows(objects.pools, calico.pools, calico.gateways)
     policies, lacking = policy_rows(calico.policies, state)
     return Overview(

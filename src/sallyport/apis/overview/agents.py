@@ -114,7 +114,7 @@ def _node_row(name: str, agent: Agent | None, known: bool) -> NodeRow:
     return NodeRow(
         node=name,
         agent="running" if agent.alive else "lost",
-        synced=agent.facts is not None,
+        synced=agent.alive and agent.facts is not None and not agent.unheard,
         renewed=agent.renewed,
         holds=tuple(str(item) for item in sorted(facts.held, key=lambda item: (item.version, int(item)))),
         down=_down(facts),

@@ -7,6 +7,7 @@ from sallyport.apis.calico.deployment import pools_of
 from sallyport.apis.calico.types import EgressGateway, IPPool
 from sallyport.apis.calico.types import IPPoolUsage as CalicoUsage
 from sallyport.apis.core import Condition, ObjectMeta
+from sallyport.apis.overview.agents import Agent
 from sallyport.apis.overview.rows import EgressRow, PoolRow, Trouble
 from sallyport.model.state import ObjectRef
 
@@ -19,11 +20,13 @@ _REMEDIES: Mapping[str, str] = {
     "YieldsPods": "let one of them select fewer pods, or leave it so: the older one wins",
 }
 """What to do, by the reason of a condition."""
+_MISPLACED = "ask again: an address that moves is seen so for a second; if it stays, see the logs of these agents"
 _DEFAULT = "see its events: kubectl describe egress"
 
 
-def egress_rows(egresses: Iterable[Egress]) -> tuple[tuple[EgressRow, ...], list[Trouble]]:
-    """Every Egress, and those that cannot be honoured as they read."""
+def egress_rows(egresses: Iterable[Egress], agents: Mapping[str, Agent]) -> tuple[tuple[EgressRow, ...], list[Trouble]]:
+    """Every Egress, those that cannot be honoured as they read, and those that nodes do not have as statuses say."""
+    places = _places(agents)
     rows: list[EgressRow] = []
     troubles: list[Trouble] = []
     for item in sorted(egresses, key=lambda each: each.metadata.name):
@@ -38,8 +41,39 @@ def egress_rows(egresses: Iterable[Egress]) -> tuple[tuple[EgressRow, ...], list
         if contested is not None and contested.status == "True" and contested.reason == "YieldsPods":
             troubles.append(Trouble(ref, contested.message, _REMEDIES[contested.reason]))
         address = status.egress_ip or status.allocated_ip or item.spec.egress_ip
-        rows.append(EgressRow(ref.name, address, status.egress_node, status.clients, found[1] if found else ""))
+        fault = found[1] if found else ""
+        if found is None and (misplaced := _misplaced(address, status.egress_node, places.get(address, []), agents)):
+            fault, told = misplaced
+            if told:
+                troubles.append(Trouble(ref, fault, _MISPLACED))
+        rows.append(EgressRow(ref.name, address, status.egress_node, status.clients, fault))
     return tuple(rows), troubles
+
+
+def _places(agents: Mapping[str, Agent]) -> dict[str, list[str]]:
+    """The nodes that have each address, as their living agents see it."""
+    found: dict[str, list[str]] = {}
+    for node, agent in sorted(agents.items()):
+        if agent.alive and agent.facts is not None:
+            for address in {*agent.facts.held, *agent.facts.addresses}:
+                found.setdefault(str(address), []).append(node)
+    return found
+
+
+def _misplaced(address: str, holder: str, places: list[str], agents: Mapping[str, Agent]) -> tuple[str, bool] | None:
+    """What is wrong with where an address is, and whether that is told on its own: that an agent is lost is told on
+    its node."""
+    agent = agents.get(holder)
+    if agent is None:
+        return None
+    if not agent.alive and not places:
+        return f"the agent of {holder} is lost", False
+    if len(places) > 1:
+        return f"{address} is on {' and '.join(places)} at once: replies may go to the wrong one", True
+    if holder not in places and (not agent.alive or agent.facts is not None):
+        there = f"{places[0]} has it" if places else "nobody has it"
+        return f"its status names {holder}, which does not have {address}: {there}", True
+    return None
 
 
 def _fault(egress: Egress) -> tuple[str, str] | None:

@@ -30,8 +30,8 @@ class ControllerRow:
 @dataclass(frozen=True, slots=True)
 class NodeRow:
     """A node and its agent, which is `running`, `lost` (its Lease ran out), `absent` (there never was one), or
-    `unknown` (nobody says). `synced`: it has programmed the node. `holds` are the egress IPs that it has put there,
-    `down` the nodes that BFD calls down from here."""
+    `unknown` (nobody says). `synced`: it has programmed the node, and hears of every change. `holds` are the egress IPs
+    that it has put there, `down` the nodes that BFD calls down from here."""
 
     node: str
     agent: str
