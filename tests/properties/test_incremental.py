@@ -1,5 +1,6 @@
 """What is worked out bit by bit, as objects change, is what comes out of all of them at once."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from random import Random
@@ -14,7 +15,9 @@ from sallyport.apis.incremental import Translation
 from sallyport.apis.objects import Objects
 from sallyport.apis.translate import translate
 from sallyport.model.plan import Liveness, NodeFacts
-from sallyport.plan.cluster import recorded
+from sallyport.model.state import Node
+from sallyport.plan.cluster import plan_cluster, recorded
+from sallyport.plan.incremental import Planning
 from sallyport.plan.node import plan_node
 
 SEEDS = st.integers(0, 10**9)
@@ -49,4 +52,20 @@ def test_a_node_is_planned_the_same_without_the_exits_that_do_not_concern_it(see
         facts, whole = _facts(random), translate(after)
         plan = plan_node(translation.state, recorded(translation.state), facts, SETTINGS)
         assert plan == plan_node(whole, recorded(whole), facts, SETTINGS)
+        before = after
+
+
+@given(seed=SEEDS)
+@examples(400)
+def test_a_plan_that_goes_on_is_that_of_the_whole_cluster(seed: int) -> None:
+    random = Random(seed)
+    translation, planning, before = Translation(), Planning(SETTINGS), Objects()
+    nodes: Mapping[str, Node] = {}
+    for after in histories(random):
+        touched = translation.take(after, changes(before, after))
+        alive = {name: replace(node, alive=bool(random.randrange(6))) for name, node in translation.state.nodes.items()}
+        nodes = nodes if alive == nodes else alive
+        state = replace(translation.state, nodes=nodes)
+        planning.take(state, touched, translation.selected)
+        assert planning.plan == plan_cluster(state, SETTINGS)
         before = after

@@ -4,7 +4,7 @@ For an agent, it leaves out the exits that do not concern its node: what is plan
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from sallyport.apis.antrea import incremental as antrea
@@ -12,29 +12,20 @@ from sallyport.apis.antrea.objects import Changes
 from sallyport.apis.antrea.types import Egress
 from sallyport.apis.calico import incremental as calico
 from sallyport.apis.calico.translate import Translated, by_namespace, is_on
+from sallyport.apis.core import Pod
 from sallyport.apis.objects import Objects
 from sallyport.apis.vicinity import Vicinity
 from sallyport.model.findings import Findings
 from sallyport.model.kept import Kept
-from sallyport.model.state import ClusterState, Exit, PodKey, Pool
-
-
-@dataclass(slots=True)
-class Touched:
-    """Which parts of a state are others than before. `exits` differ by more than their clients, `counted` by these;
-    `pods` are other clients, or those of other exits. All of them may be gone."""
-
-    exits: set[str] = field(default_factory=set)
-    counted: set[str] = field(default_factory=set)
-    pods: set[PodKey] = field(default_factory=set)
+from sallyport.model.state import ClusterState, Exit, PodKey, Pool, Touched
 
 
 class Translation:
     """A cluster's state: at any time, `state` is what `translate` makes of all objects that were taken in.
 
     With a `node`, exits that do not concern it are left out. Without one, the state's `clients` are a view that goes on
-    with what is taken in. `selected` are the Egresses that select each pod, `egresses` those that there are. `findings`
-    are the problems by the objects that they come from.
+    with what is taken in. `selected` are the Egresses that select each pod, `egresses` and `pods` all that there are.
+    `findings` are the problems by the objects that they come from.
     """
 
     def __init__(self, node: str = "") -> None:
@@ -44,6 +35,7 @@ class Translation:
         self._gateways: Mapping[str, Exit] = {}
         self._shown: tuple[bool, bool] = (False, False)
         self.egresses: Mapping[str, Egress] = MappingProxyType(self._antrea.egresses)
+        self.pods: Mapping[PodKey, Pod] = MappingProxyType(self._antrea.pods)
         self.selected: Mapping[PodKey, tuple[str, ...]] = self._antrea.selection.matches.of
         self.findings: Findings = self._antrea.findings
         self._pools = Kept(_joined)

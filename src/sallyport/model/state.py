@@ -332,3 +332,13 @@ class ClusterState:
     default_limit: int = 255
     enabled: bool = True
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class Touched:
+    """Which parts of a state are others than before. `exits` differ by more than their clients, `counted` by these;
+    `pods` are other clients, or those of other exits. All of them may be gone."""
+
+    exits: set[str] = field(default_factory=set)
+    counted: set[str] = field(default_factory=set)
+    pods: set[PodKey] = field(default_factory=set)

@@ -1,12 +1,14 @@
 """Which exit governs each pod, family by family, where several select it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sallyport.model.plan import Assignment, Overlap
 from sallyport.model.state import FAMILIES, Client, Exit, Family, Hops, IPAddress, PodKey, Policy
 from sallyport.plan.ways import NOWHERE, Part, divide
 
+Pair = tuple[str, str, Family]
+"""A winner, a loser, and the family in which they want the same pods."""
 SHARED = "another pod, which is not governed alike, has the same address"
 
 
@@ -110,22 +112,35 @@ def overlaps(
 ) -> tuple[Overlap, ...]:
     """Pairs of exits that want the same pods in the same family, the winner named; a policy that decides about pods
     that an exit asks for wins by its object's kind and name."""
-    pods: dict[tuple[str, str, Family], list[PodKey]] = {}
-    selected, applying = _selected(exits, clients), _applying(policies, clients)
-    for key in sorted(selected.keys() & applying.keys()):
-        for address in clients[key].addresses:
-            for name in (name for name in selected[key] if _fits(assignments[name], address)):
-                winner = str(applying[key][0].ref)
-                pods.setdefault((winner, name, 4 if address.version == 4 else 6), []).append(key)
-    for key, names in sorted(selected.items()):
-        if len(names) < 2:
-            continue
-        for address in clients[key].addresses:
-            fitting = [name for name in names if _fits(assignments[name], address)]
-            family: Family = 4 if address.version == 4 else 6
-            for loser in fitting[1:]:
-                pods.setdefault((fitting[0], loser, family), []).append(key)
-    return tuple(Overlap(winner, loser, family, tuple(keys)) for (winner, loser, family), keys in sorted(pods.items()))
+    pods: dict[Pair, list[PodKey]] = {}
+    deciding = decisive(policies)
+    for key, names in sorted(_selected(exits, clients).items()):
+        for pair in contests(clients[key], names, deciding.get(key, ""), assignments):
+            pods.setdefault(pair, []).append(key)
+    return tuple(Overlap(*pair, tuple(keys)) for pair, keys in sorted(pods.items()))
+
+
+def contests(
+    client: Client, names: Sequence[str], policy: str, assignments: Mapping[str, Assignment]
+) -> Iterator[Pair]:
+    """Who wins one pod, and from whom, in each family. `names` are the exits that select it, the oldest first, `policy`
+    the one that decides about it, if any does."""
+    for address in client.addresses:
+        family: Family = 4 if address.version == 4 else 6
+        fitting = [name for name in names if _fits(assignments[name], address)]
+        for loser in fitting if policy else ():
+            yield policy, loser, family
+        for loser in fitting[1:]:
+            yield fitting[0], loser, family
+
+
+def decisive(policies: Iterable[Policy]) -> dict[PodKey, str]:
+    """The first policy of each pod, by its object's kind and name."""
+    found: dict[PodKey, str] = {}
+    for policy in policies:
+        for key in policy.clients:
+            found.setdefault(key, str(policy.ref))
+    return found
 
 
 def _selected(exits: Mapping[str, Exit], clients: Mapping[PodKey, Client]) -> dict[PodKey, list[str]]:

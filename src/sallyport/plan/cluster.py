@@ -1,10 +1,10 @@
 """The controller's plan: addresses, ids, ranks, overlaps and problems of the whole cluster."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from sallyport.model.plan import Assignment, ClusterPlan, Overlap
 from sallyport.model.settings import Settings
-from sallyport.model.state import ClusterState, IPAddress, Problem
+from sallyport.model.state import Client, ClusterState, Exit, IPAddress, ObjectRef, PodKey, Problem
 from sallyport.plan.addresses import allocate, usage
 from sallyport.plan.choosing import choose_hops, watchers
 from sallyport.plan.clients import overlaps
@@ -28,25 +28,31 @@ def plan_cluster(state: ClusterState, settings: Settings) -> ClusterPlan:
         for name, exit_ in sorted(state.exits.items())
     }
     chosen = choose_hops(state)
+    policies = {str(policy.ref): policy.ref for policy in state.policies}
     contested = overlaps(state.exits, assignments, state.clients, state.policies)
     return ClusterPlan(
         assignments=assignments,
         usage=usage(state.pools, state.exits, given),
-        clients={name: sum(key in state.clients for key in state.exits[name].clients) for name in assignments},
+        clients={name: count(state.exits[name], state.clients) for name in assignments},
         overlaps=contested,
         chosen=chosen,
         watchers=watchers(state, chosen),
-        problems=tuple(sorted({*state.problems, *no_address, *no_id, *no_node, *_shared(state, contested)})),
+        problems=tuple(sorted({*state.problems, *no_address, *no_id, *no_node, *shared(policies, contested)})),
     )
 
 
-def _shared(state: ClusterState, contested: Iterable[Overlap]) -> Iterator[Problem]:
-    """What is to be said on a policy's object about the exits that ask for pods of it."""
-    refs = {str(policy.ref): policy.ref for policy in state.policies}
+def count(exit_: Exit, clients: Mapping[PodKey, Client]) -> int:
+    """How many pods an exit selects."""
+    return sum(map(clients.__contains__, exit_.clients))
+
+
+def shared(policies: Mapping[str, ObjectRef], contested: Iterable[Overlap]) -> Iterator[Problem]:
+    """What is to be said on a policy's object about the exits that ask for pods of it. `policies` are these objects by
+    kind and name."""
     for overlap in contested:
-        if overlap.winner in refs:
+        if overlap.winner in policies:
             message = f"Egress {overlap.loser} selects pods of it too: gateways decide about the destinations they have"
-            yield Problem(refs[overlap.winner], "EgressToo", message)
+            yield Problem(policies[overlap.winner], "EgressToo", message)
 
 
 def recorded(state: ClusterState) -> dict[str, Assignment]:

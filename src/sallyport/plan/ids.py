@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from sallyport.model.state import Exit, Problem
 
 
-def assign_ids(exits: Mapping[str, Exit], highest: int) -> tuple[dict[str, int], tuple[Problem, ...]]:
+def assign_ids(
+    exits: Mapping[str, Exit], highest: int, used: dict[int, str] | None = None
+) -> tuple[dict[str, int], tuple[Problem, ...]]:
     """An id from 1 to `highest` per exit, 0 where none is left.
 
     Ids in use are kept, the older exit's where two claim one. A new exit starts looking at a place drawn from its
     identity and not at the lowest free id: an id just given up may still be on its way in a packet, and must not
-    name another exit's address at once.
+    name another exit's address at once. Other exits keep the ids that are `used`; these are brought up to date.
     """
     ids: dict[str, int] = {}
-    used: dict[int, str] = {}
+    used = {} if used is None else used
     problems: list[Problem] = []
     ordered = sorted(exits.values(), key=lambda item: item.age)
     for exit_ in ordered:

@@ -1,7 +1,7 @@
 """Which nodes may hold each egress IP, in order: a rendezvous hash, so that only a lost node's addresses move."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from itertools import islice
 
@@ -12,12 +12,13 @@ RANKED = 5
 """How many nodes are named per egress IP: the holder and those that take over without asking anybody."""
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def order(nodes: tuple[str, ...], address: IPAddress) -> tuple[str, ...]:
     """All of `nodes`, best first. Each node's weight depends on itself and the address alone (rendezvous hashing,
     Thaler and Ravishankar 1998), so removing one node changes the place of no other.
 
     Kept for as many addresses as a large cluster has: hashing every node for each of them took most of a plan's time.
+    It is asked for all nodes of a pool, the dead ones too, so that nothing is hashed anew when one dies.
     """
     text = str(address)
     return tuple(sorted(nodes, key=lambda node: (hashlib.sha256(f"{node}#{text}".encode()).digest(), node)))
@@ -29,13 +30,15 @@ def rank(
     pools: Mapping[str, Pool],
     nodes: Mapping[str, Node],
     default_limit: int,
+    placed: dict[str, int] | None = None,
 ) -> tuple[dict[str, tuple[str, ...]], tuple[Problem, ...]]:
     """Ordered nodes per pooled exit, or the one that it is bound to. The older exits are placed first; a node at its
-    limit is passed over, as is one that has no address of the egress IP's family: it has no link to announce it on."""
-    placed: dict[str, int] = {}
+    limit is passed over, as is one that has no address of the egress IP's family: it has no link to announce it on.
+    Other exits are `placed` already, so many on each node; this is brought up to date."""
+    placed = {} if placed is None else placed
     ranked: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
-    fitting_of: dict[tuple[str, Family], tuple[Node, ...]] = {}
+    known: dict[tuple[str, Family], tuple[tuple[str, ...], frozenset[str]]] = {}
     for exit_ in sorted(exits.values(), key=lambda item: item.age):
         name = exit_.key
         address = given.get(name)
@@ -45,11 +48,11 @@ def rank(
         if not exit_.pools or address is None:
             continue
         pool, family = pools[exit_.pools[0]], family_of(address)
-        fitting = fitting_of.get((pool.key, family))
-        if fitting is None:
-            fitting = fitting_of[pool.key, family] = _fitting(pool, family, nodes)
-        ordered = order(tuple(node.name for node in fitting), address)
-        room = (node for node in ordered if placed.get(node, 0) < _limit(nodes[node], default_limit))
+        if (pool.key, family) not in known:
+            known[pool.key, family] = (tuple(sorted(pool.nodes)), _fitting(pool, family, nodes))
+        names, fitting = known[pool.key, family]
+        ordered = (node for node in order(names, address) if node in fitting)
+        room = (node for node in ordered if placed.get(node, 0) < limit_of(nodes[node], default_limit))
         ranked[name] = tuple(islice(room, RANKED))
         if ranked[name]:
             placed[ranked[name][0]] = placed.get(ranked[name][0], 0) + 1
@@ -58,17 +61,26 @@ def rank(
     return ranked, tuple(problems)
 
 
-def _fitting(pool: Pool, family: Family, nodes: Mapping[str, Node]) -> tuple[Node, ...]:
-    """The pool's living nodes that have an address of the family, by name."""
-    found = (nodes[name] for name in sorted(pool.nodes) if name in nodes and nodes[name].alive)
-    return tuple(node for node in found if node.address(family) is not None)
+def full(nodes: Mapping[str, Node], default_limit: int, placed: Mapping[str, int]) -> bool:
+    """Whether any node has reached its limit. As long as none has, no exit's place depends on another's; one whose
+    limit is 0 is passed over by all of them."""
+    return any(
+        name in nodes and 0 < limit_of(nodes[name], default_limit) <= count for name, count in placed.items() if count
+    )
 
 
-def _limit(node: Node, default: int) -> int:
+def _fitting(pool: Pool, family: Family, nodes: Mapping[str, Node]) -> frozenset[str]:
+    """The pool's living nodes that have an address of the family."""
+    found = (nodes[name] for name in pool.nodes if name in nodes and nodes[name].alive)
+    return frozenset(node.name for node in found if node.address(family) is not None)
+
+
+def limit_of(node: Node, default: int) -> int:
+    """How many egress IPs a node may hold."""
     return default if node.limit is None else node.limit
 
 
-def _why(pool: Pool, family: Family, nodes: Mapping[str, Node], fitting: Sequence[Node]) -> str:
+def _why(pool: Pool, family: Family, nodes: Mapping[str, Node], fitting: Collection[str]) -> str:
     start = "Failed to assign the IP to EgressNode: no Node available"
     if not pool.nodes:
         return f"{start}: the nodeSelector of ExternalIPPool {pool.ref.name} selects no Node"
