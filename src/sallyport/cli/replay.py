@@ -84,7 +84,7 @@ def _with_lost_nodes(state: ClusterState, snapshot: Snapshot) -> ClusterState:
         return state
     leased = {item.metadata.name.removeprefix(LEASE_PREFIX) for item in snapshot.leases}
     lost = leased - living_agents(snapshot.leases, snapshot.moment)
-    return with_living(state, frozenset(state.nodes.keys() - lost))
+    return replace(state, nodes=with_living(state.nodes, frozenset(state.nodes.keys() - lost)))
 
 
 def _facts(snapshot: Snapshot, state: ClusterState) -> tuple[dict[str, NodeFacts], list[str]]:

@@ -49,6 +49,7 @@ DEPLOYMENTS: Resource[Owned] = Resource("apps", "v1", "deployments", "Deployment
 SERVICE_ACCOUNTS: Resource[Owned] = Resource("", "v1", "serviceaccounts", "ServiceAccount", True, Owned)
 
 Key = tuple[str, str]
+"""Namespace and name."""
 
 
 class Gateways:
@@ -64,7 +65,7 @@ class Gateways:
         self,
         objects: CalicoObjects,
         nodes: Sequence[Node],
-        pods: Sequence[Pod],
+        pods: Mapping[Key, Pod],
         owned: Mapping[Key, Owned],
         seen: Seen,
         now: str,
@@ -163,11 +164,11 @@ def _records(objects: CalicoObjects, seen: Seen) -> Iterable[Write]:
             yield Write(GATEWAY_PODS, pod.metadata.name, body, pod.metadata.namespace)
 
 
-def _clients(objects: CalicoObjects, pods: Sequence[Pod], seen: Seen) -> Iterable[Write]:
+def _clients(objects: CalicoObjects, pods: Mapping[Key, Pod], seen: Seen) -> Iterable[Write]:
     """Which gateways a client with limited next hops has, and that a gateway of its is about to end."""
     told = notices(objects.pods, seen.state, seen.plan.chosen)
-    for pod in pods:
-        key = (pod.metadata.namespace, pod.metadata.name)
+    for key in sorted({*told, *seen.plan.chosen} & pods.keys()):
+        pod = pods[key]
         wanted = dict(told.get(key, {}))
         if chosen := seen.plan.chosen.get(key):
             wanted[NEXT_HOPS] = record_next_hops(chosen)

@@ -46,34 +46,46 @@ class Write:
 
 
 class Writer:
-    """Carries writes out, many at a time; `again` is called when some have to be planned anew."""
+    """Carries writes out, many at a time, those of several callers too; `again` is called when some have to be planned
+    anew."""
 
     def __init__(self, client: Client, again: Callable[[], None], random: Random | None = None) -> None:
         self._client, self._again = client, again
         self._slots = asyncio.Semaphore(WRITERS)
         self._backoff = Backoff(random or Random(), first=RETRY, cap=LONGEST)
+        self._running = 0
         self._outage = False
         self._refused: set[str] = set()
         self._told: frozenset[str] = frozenset()
 
-    async def carry_out(self, writes: Iterable[Write]) -> None:
+    async def carry_out(self, writes: Iterable[Write]) -> list[Write]:
         """All of them; one that is refused costs that one only. When the API server is in trouble, those that have not
-        begun wait for the next plan, which will know better."""
-        self._outage = False
-        self._refused.clear()
-        await asyncio.gather(*(self._guarded(write) for write in writes))
-        self._told = frozenset(self._refused)
-        if not self._outage:
-            self._client.reach.answered(_ASKER)
-        if self._outage or self._refused:
+        begun wait for the next plan, which will know better. Those are answered that have to be planned anew."""
+        if not self._running:
+            self._outage = False
+            self._refused.clear()
+        self._running += 1
+        try:
+            wanted = list(writes)
+            taken = await asyncio.gather(*(self._guarded(write) for write in wanted))
+        finally:
+            self._running -= 1
+        left = [write for write, done in zip(wanted, taken, strict=True) if not done]
+        if not self._running:
+            self._told = frozenset(self._refused)
+            if not self._outage:
+                self._client.reach.answered(_ASKER)
+        if left:
             asyncio.get_running_loop().call_later(self._backoff.next(), self._again)
-        else:
+        elif not self._running:
             self._backoff.reset()
+        return left
 
-    async def _guarded(self, write: Write) -> None:
+    async def _guarded(self, write: Write) -> bool:
+        """Whether a write needs no more to be done about it."""
         async with self._slots:
             if self._outage:
-                return
+                return False
             try:
                 write.done(await self._write(write))
             except (Conflict, NotFound) as error:
@@ -81,8 +93,11 @@ class Writer:
             except Outage as error:
                 self._outage = True
                 self._client.reach.failed(_ASKER, error)
+                return False
             except ApiError as error:
                 self._refuse(write, str(error))
+                return False
+        return True
 
     def _refuse(self, write: Write, reason: str) -> None:
         """Tell of it once, however often it is tried."""

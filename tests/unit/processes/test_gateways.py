@@ -45,7 +45,8 @@ class Scene:
         return Seen(state, plan_cluster(state, Settings()))
 
     def writes(self) -> list[Write]:
-        return self.controller.writes(self.calico, self.nodes, self.clients, self.owned, self.seen, NOW)
+        clients = {(item.metadata.namespace, item.metadata.name): item for item in self.clients}
+        return self.controller.writes(self.calico, self.nodes, clients, self.owned, self.seen, NOW)
 
     def of(self, kind: str, name: str = "") -> list[Write]:
         """The writes to objects of a kind."""
