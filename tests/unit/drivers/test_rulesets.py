@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sallyport.drivers.node.listeners import parse
-from sallyport.drivers.node.rulesets import foreign_expressions, iptables, nftables
+from sallyport.drivers.node.rulesets import foreign_expressions, iptables, is_iptables, nftables
 from sallyport.model.fitness import BaseChain, Listener, MarkChange
 
 ALL = 0xFFFFFFFF
@@ -66,6 +66,13 @@ def test_our_own_table_is_passed_over() -> None:
     assert nftables(ours, ("sallyport",)) == []
     assert not foreign_expressions(ours, ("sallyport",))
     assert foreign_expressions([rule("top", {"xt": None})], ("sallyport",))
+
+
+@pytest.mark.parametrize(
+    ("table", "known"), [("ip filter", True), ("ip6 nat", True), ("inet filter", False), ("ip fw", False)]
+)
+def test_tables_of_iptables_are_known_by_family_and_name(table: str, known: bool) -> None:
+    assert is_iptables(BaseChain(table, "FORWARD", "filter", "forward", 0)) is known
 
 
 SAVED = """\

@@ -50,6 +50,12 @@ def foreign_expressions(listing: Iterable[Mapping[str, Any]], without: Collectio
     return any("xt" in entry for rule in rules if rule["table"] not in without for entry in rule["expr"])
 
 
+def is_iptables(chain: BaseChain) -> bool:
+    """Whether a chain is in a table of iptables-nft, which tells of it, too."""
+    family, table = chain.table.split(maxsplit=1)
+    return family in ("ip", "ip6") and table in _IPTABLES
+
+
 def _read(expression: Mapping[str, Any], chain: _Chain) -> None:
     kind, content = next(iter(expression.items()))
     match kind, content:

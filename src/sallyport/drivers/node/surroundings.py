@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import msgspec
 from sallyport.drivers.command import DriverError, Objects, queries, query, run
 from sallyport.drivers.kernel import PROC, Kernel
 from sallyport.drivers.node.listeners import listeners
-from sallyport.drivers.node.rulesets import foreign_expressions, iptables, nftables
+from sallyport.drivers.node.rulesets import foreign_expressions, iptables, is_iptables, nftables
 from sallyport.drivers.requirements import PACKAGES
 from sallyport.model.fitness import BaseChain, Device, Programmed, Seen, Surroundings, Tool, Uplink
 from sallyport.model.kernel import Kind, Link, Skeleton
@@ -174,6 +175,7 @@ def _chains(settings: Settings) -> tuple[list[BaseChain], list[str]]:
     found, unread = nftables(listing, own), []
     if foreign_expressions(listing, own):
         savers = [name for name in ("iptables-nft-save", "ip6tables-nft-save") if shutil.which(name)]
+        found = [replace(item, drops=item.drops and not (savers and is_iptables(item))) for item in found]
         found += [chain for name in savers for chain in iptables(run([name]).stdout, name.removesuffix("-save"))]
         if not savers:
             unread.append("rules of iptables-nft are there, and iptables, which could read them, is not")
