@@ -1,6 +1,7 @@
 """A server in a thread, kubectl as its client, and a small CRD of the tests' own."""
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.labs import chosen_kind, lab_of
 
 from sallyport.lab.apiserver import Server
 
@@ -89,18 +91,21 @@ GATES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """The real kubectl, pointed at the server under test."""
+    """The real kubectl, pointed at the server under test: by its URL, or by a kubeconfig."""
 
     url: str
     home: Path
+    kubeconfig: Path | None = None
 
     def command(self, *arguments: str) -> list[str]:
         """The full command line."""
-        return ["kubectl", "-s", self.url, f"--cache-dir={self.home}/cache", *arguments]
+        server = ["-s", self.url] if self.url else []
+        return ["kubectl", *server, f"--cache-dir={self.home}/cache", *arguments]
 
     def environment(self, **more: str) -> dict[str, str]:
         """An environment that no configuration of this machine reaches."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": str(self.home / "none"), **more}
+        config = self.kubeconfig or self.home / "none"
+        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": str(config), **more}
 
     def run(self, *arguments: str, text: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         """Run to the end, whatever the exit status."""
@@ -143,11 +148,27 @@ def serve_in_thread(server: Server) -> tuple[str, Callable[[], None]]:
     return f"http://127.0.0.1:{listening.getsockname()[1]}", end
 
 
+@pytest.fixture(scope="session")
+def real() -> Iterator[Path]:
+    """The kubeconfig of Kubernetes' own API server, which serves the Gate CRD."""
+    with lab_of("ipv4", f"t{os.getpid()}a") as lab:
+        lab.kubectl("apply", "-f", "-", text=json.dumps(GATES))
+        lab.kubectl("wait", "--for=condition=Established", "crd/gates.test.example", "--timeout=10s")
+        yield lab.record.kubeconfig
+
+
 @pytest.fixture
-def kubectl(tmp_path: Path) -> Iterator[Kubectl]:
-    """kubectl against a fresh server that serves the Gate CRD."""
+def kubectl(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
+    """kubectl against a server that serves the Gate CRD and holds nothing: a fresh one, or Kubernetes' own, swept."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
+    if chosen_kind() == "kubernetes":
+        found = Kubectl("", tmp_path, request.getfixturevalue("real"))
+        yield found
+        found("delete", "gates,deployments,pods", "--all", "--force", "--grace-period=0")
+        found("delete", "--raw", "/api/v1/namespaces/default/configmaps")  # of which one comes back
+        found("delete", "namespace", "team", "--ignore-not-found")
+        return
     url, end = serve_in_thread(Server([GATES]))
     yield Kubectl(url, tmp_path)
     end()

@@ -75,15 +75,23 @@ def strategic(target: Any, patch: Any, field: str = "") -> Any:
             result.pop(key, None)
         else:
             result[key] = strategic(result.get(key), value, key)
+    _put_in_order(result, patch, target)
+    return result
+
+
+def _put_in_order(result: Object, patch: Object, target: Any) -> None:
+    """Arrange lists as the patch asks, in place."""
     for key, order in patch.items():
         if key.startswith("$setElementOrder/"):
-            _reorder(result, key.split("/", 1)[1], order)
-    return result
+            field = key.split("/", 1)[1]
+            before = target.get(field) if isinstance(target, dict) else None
+            if isinstance(items := result.get(field), list):
+                result[field] = _arranged(items, order, before or [], merge_key(field, order))
 
 
 def _strategic_list(target: list[Any], patch: list[Any], field: str) -> list[Any]:
     if field in _SETS:
-        return [*target, *[item for item in patch if item not in target]]
+        return _arranged([*target, *[item for item in patch if item not in target]], patch, target, None)
     key = merge_key(field, patch)
     if key is None:
         return copy.deepcopy(patch)
@@ -99,23 +107,25 @@ def _strategic_list(target: list[Any], patch: list[Any], field: str) -> list[Any
             result.append(strategic({}, item))
         else:
             result[place] = strategic(result[place], item)
-    return result
+    return _arranged(result, patch, target, key)
 
 
-def _reorder(result: Object, field: str, order: list[Any]) -> None:
-    items = result.get(field)
-    if not isinstance(items, list):
-        return
+def _arranged(items: list[Any], order: list[Any], before: list[Any], key: str | None) -> list[Any]:
+    """Items in upstream's order (strategicpatch, mergeSortedSlice): those of `order` so, all others as `before`; an
+    item that is not in `order` comes first where it did so before."""
 
-    def rank(item: Any) -> int:
-        for place, wanted in enumerate(order):
-            if item == wanted or (
-                isinstance(wanted, dict) and isinstance(item, dict) and all(item.get(k) == v for k, v in wanted.items())
-            ):
-                return place
-        return len(order)
+    def name(item: Any) -> Any:
+        return item.get(key) if key else item
 
-    result[field] = sorted(items, key=rank)
+    wanted, places = [name(item) for item in order], [name(item) for item in before]
+    mine = sorted((item for item in items if name(item) in wanted), key=lambda item: wanted.index(name(item)))
+    others = [item for item in items if name(item) not in wanted]
+    result = []
+    while mine and others:
+        first, other = name(mine[0]), name(others[0])
+        earlier = {first, other} <= set(places) and places.index(other) < places.index(first)
+        result.append(others.pop(0) if earlier else mine.pop(0))
+    return [*result, *mine, *others]
 
 
 def json_patch(target: Object, operations: Any) -> Object:

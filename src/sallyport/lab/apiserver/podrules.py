@@ -23,6 +23,8 @@ FIELD_PATHS = (
 """Fields that a pod can be told of itself, beside single labels and annotations."""
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['[^']+'\]")
 _WHOLE = ("metadata.labels", "metadata.annotations")
+_ELSEWHERE = ("spec.restartPolicy", "spec.schedulerName", "status.phase")
+"""Labels of fields that Kubernetes knows, and takes neither for variables nor for files."""
 _PROBES = ("readinessProbe", "livenessProbe")
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 
@@ -37,7 +39,8 @@ def _unserved(field: str) -> Cause:
 
 
 def _invalid(field: str, value: object, text: str) -> Cause:
-    return Cause(field, "FieldValueInvalid", f"Invalid value: {value!r}: {text}")
+    shown = f'"{value}"' if isinstance(value, str) else value
+    return Cause(field, "FieldValueInvalid", f"Invalid value: {shown}: {text}")
 
 
 def fill(spec: Object) -> None:
@@ -117,8 +120,8 @@ def _beyond(spec: Object, path: str) -> Iterator[Cause]:
         for place, container in enumerate(spec.get(kind) or ()):
             yield from _container(container, f"{path}.{kind}[{place}]")
     for place, volume in enumerate(spec.get("volumes") or ()):
-        for number, item in enumerate((volume.get("downwardAPI") or {}).get("items") or ()):
-            yield from _volume_item(item, f"{path}.volumes[{place}].downwardAPI.items[{number}]")
+        for item in (volume.get("downwardAPI") or {}).get("items") or ():
+            yield from _volume_item(item, f"{path}.volumes[{place}].downwardAPI")  # upstream does not say which item
     yield from _affinity(spec.get("affinity") or {}, f"{path}.affinity")
     for place, spread in enumerate(spec.get("topologySpreadConstraints") or ()):
         where = f"{path}.topologySpreadConstraints[{place}]"
@@ -159,8 +162,10 @@ def _volume_item(item: Object, path: str) -> Iterator[Cause]:
     name = str(item.get("path") or "")
     if not name:
         yield required(f"{path}.path")
-    if name.startswith("/") or ".." in name.split("/"):
-        yield _invalid(f"{path}.path", name, "must be a relative path that does not contain '..'")
+    if name.startswith("/"):
+        yield _invalid(f"{path}.path", name, "must be a relative path")
+    if ".." in name.split("/"):
+        yield _invalid(f"{path}.path", name, "must not contain '..'")
     if "fieldRef" in item:
         yield from _field_ref(item["fieldRef"], f"{path}.fieldRef", whole=True)
     else:
@@ -172,9 +177,11 @@ def _field_ref(ref: Object, path: str, *, whole: bool) -> Iterator[Cause]:
     field = str(ref.get("fieldPath") or "")
     allowed = [name for name in FIELD_PATHS if whole or name not in _WHOLE]
     if field not in allowed and not _KEYED.fullmatch(field):
-        keyed = ["metadata.labels['KEY']", "metadata.annotations['KEY']"]
-        text = f'Unsupported value: "{field}": supported values: {", ".join([*allowed, *keyed])}'
-        yield Cause(f"{path}.fieldPath", "FieldValueNotSupported", text)
+        where, values = f"{path}.fieldPath", ", ".join(f'"{name}"' for name in sorted(allowed))
+        if field not in (*FIELD_PATHS, *_ELSEWHERE):
+            yield _invalid(where, field, f"error converting fieldPath: field label not supported: {field}")
+        else:
+            yield Cause(where, "FieldValueNotSupported", f'Unsupported value: "{field}": supported values: {values}')
 
 
 def _affinity(affinity: Object, path: str) -> Iterator[Cause]:

@@ -37,10 +37,10 @@ _RESERVED = frozenset(
     ]
 )
 _CAUSES = {
-    "FieldValueInvalid": "Invalid value: {value}: {text}",
+    "FieldValueInvalid": "Invalid value: {value}{text}",
     "FieldValueForbidden": "Forbidden: {text}",
     "FieldValueRequired": "Required value: {text}",
-    "FieldValueDuplicate": "Duplicate value: {value}",
+    "FieldValueDuplicate": "Duplicate value: {value}{text}",
 }
 
 
@@ -126,12 +126,16 @@ def _apply(schema: Object, rule: Object, value: Any, old: Any, path: str) -> Cau
         message = _message(rule, bound)
     except (RuntimeError, KeyError, TypeError, ValueError) as err:
         missing = f"no such key: {err.args[0]}" if isinstance(err, KeyError) else _brief(err)
-        message = f"rule evaluation error: {missing} evaluating rule: {rule.get('message') or text}"
-    shape = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else value
-    shown = f'"{shape}"' if isinstance(shape, str) else str(shape).lower() if isinstance(shape, bool) else str(shape)
+        why = f"{missing} evaluating rule: {rule.get('message') or text}"
+        return Cause(path, "FieldValueInvalid", f'Invalid value: "{schema.get("type")}": {why}')
+    shown = "" if isinstance(value, dict | list) else f"{_shown(value)}: "
     reason = rule.get("reason") or "FieldValueInvalid"
     where = path + rule["fieldPath"] if rule.get("fieldPath") else path
     return Cause(where, reason, _CAUSES.get(reason, _CAUSES["FieldValueInvalid"]).format(value=shown, text=message))
+
+
+def _shown(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _run(program: Any, bound: Object) -> Any:

@@ -62,8 +62,9 @@ def _check_strategy(strategy: Object) -> list[Cause]:
         text = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
         return [Cause(f"{path}.rollingUpdate", "FieldValueForbidden", text)]
     if kind not in ("Recreate", "RollingUpdate"):
-        text = f'Unsupported value: "{kind}": supported values: "Recreate", "RollingUpdate"'
-        return [Cause(f"{path}.type", "FieldValueNotSupported", text)]
+        shown = f'{{"Type":"{kind}","RollingUpdate":null}}'
+        text = f'Unsupported value: {shown}: supported values: "Recreate", "RollingUpdate"'
+        return [Cause(path, "FieldValueNotSupported", text)]
     rolling = strategy.get("rollingUpdate") or {}
     causes: list[Cause] = []
     for field, value in rolling.items():
