@@ -147,6 +147,7 @@ def test_a_minute_without_the_api_server_loses_nothing_and_leaks_nothing(served:
         )
         becomes(lambda: {process: log.outages() for process, log in logs.items()}, dict.fromkeys(PROCESSES, TOLD), 60)
     assert served.status("still") == still
+    until(lambda: all(way == (SERVED[4], "node-2") for way in served.trace(pod(1), side.server)), "node-3 is lost", 60)
     for family, family_side in SIDES.items():
         served.leaves(pod(1), family_side, SERVED[family], "node-2")
 

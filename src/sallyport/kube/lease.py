@@ -119,6 +119,7 @@ class Elector:
                 for task in (keeping, duty):
                     task.cancel()
                 await asyncio.gather(keeping, duty, return_exceptions=True)
+                self._client.reach.forget()
                 if on_stopped is not None:
                     on_stopped()
                 await self._release()

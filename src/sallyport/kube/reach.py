@@ -58,3 +58,7 @@ class Reach:
             log.info("api.well", seconds=round(self._clock.monotonic() - self._began, 1))
             self.since = None
             self._told.clear()
+
+    def forget(self) -> None:
+        """Those who asked have ended: a trouble is over when the next one is answered."""
+        self._failing.clear()

@@ -124,6 +124,15 @@ def test_one_trouble_of_many_is_told_once_and_its_end_once() -> None:
     assert "existing egress goes on" in told[0]["effect"]
 
 
+def test_who_has_ended_in_a_trouble_does_not_make_it_last() -> None:
+    reach = Reach(FakeClock())
+    reach.failed("a reflector of a term that ends", REFUSED)
+    reach.forget()
+    assert reach.since is not None
+    reach.answered("election")
+    assert reach.since is None
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

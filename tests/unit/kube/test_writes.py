@@ -192,8 +192,12 @@ async def test_a_leader_that_cannot_renew_steps_down_before_its_lease_ends() -> 
         await until(lambda: one.leads)
         store.down = True
         started = clock.seconds
+        client.reach.failed("a reflector of this term", Unavailable(503, "ServiceUnavailable", "no"))
         await until(lambda: not one.leads, lambda: clock.advance(0.1))
         assert clock.seconds - started < 15
+        store.down = False
+        await until(lambda: one.leads, lambda: clock.advance(0.1))
+        assert client.reach.since is None, "whoever failed in the term before asks no more"
         await one.end()
 
 
