@@ -121,6 +121,7 @@ def test_a_minute_without_the_api_server_loses_nothing_and_leaks_nothing(served:
     side, lab = SIDES[4], served.lab
     served.apply(ip_pool("at-2", side.spare(2), side.spare(3), nodes=hosted(2)), egress("still", on(2), pool="at-2"))
     served.comes_to_leave(pod(2), side, side.spare(2), "node-2", 10.0)
+    becomes(lambda: served.held("still"), (side.spare(2), "node-2"))
     still = served.status("still")
     logs = {process: Log(lab, process) for process in PROCESSES}
     allowed = [*SERVED.values(), side.spare(2)]

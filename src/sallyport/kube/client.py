@@ -89,7 +89,7 @@ class Client:
         self.connection = connection
         self.ahead = 0.0
         self._clock, self._random = clock or SystemClock(), random or Random()
-        self.reach = Reach(self._clock)
+        self.reach = Reach(self._clock, self._random)
         self._timeout = timeout
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None

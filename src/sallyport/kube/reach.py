@@ -1,14 +1,19 @@
 """What a process knows of its way to the API server: told once when it is lost, and once when it is there again."""
 
+import asyncio
+from random import Random
+
 import structlog
 
-from sallyport.kube.clock import Clock
+from sallyport.kube.clock import Clock, within
 from sallyport.kube.errors import ApiError, Throttled, Unauthorized, Unavailable
 
 log = structlog.get_logger(__name__)
 
 EFFECT = "existing egress goes on as it is, changes wait"
 """What it means for the cluster that the API server cannot be asked."""
+SPREAD = 2.0
+"""Seconds over which those who waited ask again once another was answered."""
 _SERVER_ERROR = 500
 
 
@@ -30,9 +35,10 @@ class Reach:
     requests fail meanwhile; `since` is when it began, in seconds since the epoch, None while all is well.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, random: Random | None = None) -> None:
         self.since: float | None = None
-        self._clock = clock
+        self._clock, self._random = clock, random or Random()
+        self._turn = asyncio.Event()
         self._began = 0.0
         self._failing: set[str] = set()
         self._told: set[str] = set()
@@ -53,11 +59,22 @@ class Reach:
 
     def answered(self, asker: str) -> None:
         """It got what it asked for, or a reason that lies in the request."""
-        self._failing.discard(asker)
+        if asker in self._failing:
+            self._failing.discard(asker)
+            self._turn.set()
+            self._turn = asyncio.Event()
         if self.since is not None and not self._failing:
             log.info("api.well", seconds=round(self._clock.monotonic() - self._began, 1))
             self.since = None
             self._told.clear()
+
+    async def wait(self, seconds: float) -> None:
+        """Return after that long, or earlier where another's trouble is over: then ours may be, too."""
+        try:
+            await within(self._clock, seconds, self._turn.wait())
+        except TimeoutError:
+            return
+        await self._clock.sleep(SPREAD * self._random.random())
 
     def forget(self) -> None:
         """Those who asked have ended: a trouble is over when the next one is answered."""

@@ -149,7 +149,8 @@ class Reflector(Generic[T]):
             except ApiError as error:
                 self._note(error)
                 # What the server asks for, and some more: all others were told the same.
-                await self._clock.sleep(self._backoff.next() + (error.retry_after or 0))
+                wait = self._backoff.next() + (error.retry_after or 0)
+                await (self._clock.sleep(wait) if error.retry_after else self._client.reach.wait(wait))
 
     def _relist_wait(self) -> float:
         """Seconds until all is listed anew. They are few for the first time in a while; but a server that goes on

@@ -9,6 +9,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import structlog
 
+from sallyport.apis.antrea.objects import Changes
 from sallyport.apis.calico.remote import polled
 from sallyport.apis.core import PODS
 from sallyport.apis.incremental import Translation
@@ -30,6 +31,7 @@ from sallyport.processes.doorstep import Doorstep
 from sallyport.processes.heartbeat import Heartbeat
 from sallyport.processes.liveness import Sessions
 from sallyport.processes.networks import Networks
+from sallyport.processes.newcomers import SETTLED, Newcomers
 from sallyport.processes.poller import Poller
 from sallyport.processes.reporter import Reporter, Round
 from sallyport.processes.settings import NAMESPACE
@@ -117,6 +119,7 @@ class Agent:
         self._translation = Translation(node)
         self._events = Recorder(client, "sallyport-agent")
         self._sessions = Sessions(SESSION_GRACE)
+        self._newcomers = Newcomers()
         self._states: dict[str, str] = {}
         self._claimed: set[str] = set()
         self._last: NodePlan | None = None
@@ -188,7 +191,7 @@ class Agent:
     async def sync(self) -> None:
         """One round: objects to state, kernel to facts, both to a plan, plan and actual to steps, steps to kernel."""
         objects = self._watches.few(self._service_networks)
-        self._translation.take(objects, self._watches.changes())
+        self._translation.take(objects, self._heard())
         state = self._translation.state
         assignments = recorded(state)
         self._poll(objects, state)
@@ -231,6 +234,14 @@ class Agent:
             log.warning("agent.not_as_written", kinds=[kind.name for kind in left])
             asyncio.get_running_loop().call_later(RETRY, self.wake)
         return not_held(plan, actual, failures) if failures else {}
+
+    def _heard(self) -> Changes:
+        """What has changed, but for pods that have to wait."""
+        changes, loop = self._watches.changes(), asyncio.get_running_loop()
+        pods = self._newcomers.admit(changes.pods, not self._watches.troubles(), loop.time())
+        if self._newcomers.waiting:
+            loop.call_later(SETTLED, self.wake)
+        return replace(changes, pods=pods)
 
     def _poll(self, objects: Objects, state: ClusterState) -> None:
         """Ask the gateways on other nodes that clients here use."""

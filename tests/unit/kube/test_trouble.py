@@ -17,7 +17,7 @@ from sallyport.apis.core import NODES
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import Connection, Credential
 from sallyport.kube.errors import ApiError, Conflict, Forbidden, Throttled, Unauthorized, Unavailable
-from sallyport.kube.reach import Reach, trouble
+from sallyport.kube.reach import SPREAD, Reach, trouble
 from sallyport.kube.watch import Reflector
 
 MINUTES = 10
@@ -122,6 +122,24 @@ def test_one_trouble_of_many_is_told_once_and_its_end_once() -> None:
     ]
     assert told[0]["error"] == "get /x: refused"
     assert "existing egress goes on" in told[0]["effect"]
+
+
+async def test_who_waits_asks_again_soon_after_another_was_answered() -> None:
+    clock = FakeClock()
+    reach = Reach(clock, Random(1))
+    reach.failed("lease", REFUSED)
+    began, waiting = clock.seconds, asyncio.create_task(reach.wait(30))
+    await asyncio.sleep(0)
+    await until(lambda: clock.seconds >= began + 10, lambda: clock.advance(0.1))
+    assert not waiting.done()
+    reach.answered("lease")
+    await until(waiting.done, lambda: clock.advance(0.1))
+    assert clock.seconds - began < 10 + SPREAD + 1
+    reach.answered("nobody who had failed")
+    waiting = asyncio.create_task(reach.wait(30))
+    began = clock.seconds
+    await until(waiting.done, lambda: clock.advance(0.1))
+    assert clock.seconds - began >= 30
 
 
 def test_who_has_ended_in_a_trouble_does_not_make_it_last() -> None:
