@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -51,14 +51,20 @@ def served(scene: Scene) -> Iterator[Scene]:
     power(scene, "on", *(path.name for path in scene.lab.record.powered_off.iterdir()))
 
 
+CUT = {"input": f"tcp dport {API_PORT} drop", "output": f"tcp sport {API_PORT} drop"}
+REFUSE = {"input": f"tcp dport {API_PORT} reject with tcp reset"}
+
+
 @contextlib.contextmanager
-def barred(lab: Lab, verdict: str) -> Iterator[None]:
-    """While the block runs, what any process of the lab sends to the API server comes to a rule with this verdict. This
+def barred(lab: Lab, rules: Mapping[str, str]) -> Iterator[None]:
+    """While the block runs, what goes between the API server and any process of the lab meets these rules, by hook. This
     test and the lab's kubelet go another way."""
     control, table = lab.topology.control.name, "inet barred"
-    hook = "type filter hook input priority 0;"
-    lines = f"add table {table}; add chain {table} in {{ {hook} }}; add rule {table} in tcp dport {API_PORT} {verdict}"
-    lab.execute(control, "nft", lines)
+    lines = [f"add table {table}"]
+    for hook, rule in rules.items():
+        lines.append(f"add chain {table} {hook} {{ type filter hook {hook} priority 0; }}")
+        lines.append(f"add rule {table} {hook} {rule}")
+    lab.execute(control, "nft", "; ".join(lines))
     try:
         yield
     finally:
@@ -125,7 +131,7 @@ def test_a_minute_without_the_api_server_loses_nothing_and_leaks_nothing(served:
     still = served.status("still")
     logs = {process: Log(lab, process) for process in PROCESSES}
     allowed = [*SERVED.values(), side.spare(2)]
-    with served.only(*allowed), barred(lab, "drop"):
+    with served.only(*allowed), barred(lab, CUT):
         with served.flowing(pod(1), *SIDES.values(), timeout=0.2) as flows:
             until(lambda: all(log.outages() == ["api.trouble"] for log in logs.values()), "each tells of it", 60)
             until(lambda: seconds_without(served) > DURATION.total_seconds() + 10, "Leases are over", 60)
@@ -161,7 +167,7 @@ def test_an_api_server_that_refuses_connections_is_told_by_status_and_in_logs(se
     logs = {process: Log(lab, process) for process in PROCESSES}
     argv = [sys.executable, "-m", "sallyport.cli", "status", "--kubeconfig", str(lab.record.inner_kubeconfig)]
     with served.only(*SERVED.values()), served.flowing(pod(1), *SIDES.values()) as flows:
-        with barred(lab, "reject with tcp reset"):
+        with barred(lab, REFUSE):
             until(lambda: all(log.outages() == ["api.trouble"] for log in logs.values()), "each tells of it", 30)
             with pytest.raises(Exception, match="sallyport status: the API server cannot be reached from here"):
                 lab.execute("node-1", *argv)

@@ -92,8 +92,8 @@ class Reflector(Generic[T]):
     """Keeps `cache` equal to what the API server holds, for as long as `run` runs.
 
     Lists in pages of `page_limit`, then watches from there, again and again with the last resourceVersion seen;
-    lists again when that is too old. The server ends a watch after `watch_seconds` to twice that; one on which
-    not a byte came for `silence` seconds after a bookmark is taken for dead, and so is one that is 10 s overdue.
+    lists again when that is too old. The server ends a watch after `watch_seconds` to twice that; one that is 10 s
+    overdue is taken for dead, and of a server that sends bookmarks one on which not a byte came for `silence` seconds.
     An object that does not fit the type is reported and left out, and hides no other.
 
     `heard` is the clock's monotonic second at which the server last said anything; `trouble` is the present
@@ -134,6 +134,7 @@ class Reflector(Generic[T]):
         self._expired = float("-inf")
         self._revision = ""
         self._bookmarked = False
+        self._bookmarks = 0
 
     async def run(self) -> None:
         """List and watch until cancelled. Errors of the API server never end it; they make it wait."""
@@ -227,7 +228,6 @@ class Reflector(Generic[T]):
             params["fieldSelector"] = self._field_selector
         if self._label_selector:
             params["labelSelector"] = self._label_selector
-        self._bookmarked = False
         async with self._client.stream(self.resource.path(self._namespace), params=params) as answer:
             self._alive()
             async for line in self._lines(answer, seconds + 10):
@@ -241,6 +241,7 @@ class Reflector(Generic[T]):
     async def _lines(self, answer: aiohttp.ClientResponse, seconds: float) -> AsyncIterator[bytes]:
         """The lines of the answer, of any length. `Unavailable` after too long without a byte."""
         guard = asyncio.create_task(self._guard(answer, self._clock.monotonic() + seconds))
+        before = self._bookmarks
         parts: list[bytes] = []
         try:
             async for chunk in answer.content.iter_any():
@@ -257,7 +258,8 @@ class Reflector(Generic[T]):
                 raise
         finally:
             guard.cancel()
-        if guard.done() and not guard.cancelled():
+        if guard.done():
+            self._bookmarked = self._bookmarks > before  # another server may have taken over that sends none
             message = f"the watch was silent for {self._clock.monotonic() - self.heard:.0f} s"
             raise Unavailable(0, "Unavailable", message, asked=self._asked)
 
@@ -281,6 +283,7 @@ class Reflector(Generic[T]):
         self._revision = decoder(_Bookmark).decode(event.object).metadata.resource_version or self._revision
         if event.type == "BOOKMARK":
             self._bookmarked = True
+            self._bookmarks += 1
             return
         try:
             obj = decoder(self.resource.type).decode(event.object)

@@ -137,6 +137,20 @@ async def test_a_watch_that_goes_silent_is_told_and_resumed(
     assert "silent for" in told[0]["error"]
 
 
+async def test_a_server_that_sends_no_bookmarks_any_more_is_not_taken_for_silent_again_and_again() -> None:
+    script = Script([page(node("a", "1"))], [[BOOKMARK], [], []])
+    async with script.running() as reflector:
+        await until(lambda: reflector._bookmarked)
+        await until(lambda: len(script.asked) == 3, lambda: script.clock.advance(1))
+        began = script.clock.seconds
+        await until(lambda: not reflector._bookmarked, lambda: script.clock.advance(1))
+        assert script.clock.seconds - began >= BOOKMARKED - 20
+        await until(lambda: len(script.asked) == 4, lambda: script.clock.advance(0.1))
+        began = script.clock.seconds
+        await until(lambda: len(script.asked) == 5, lambda: script.clock.advance(1))
+        assert script.clock.seconds - began >= 200
+
+
 async def test_a_server_that_takes_a_watch_and_never_answers_is_noticed() -> None:
     frozen = asyncio.Event()
 
