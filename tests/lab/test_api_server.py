@@ -57,8 +57,8 @@ REFUSE = {"input": f"tcp dport {API_PORT} reject with tcp reset"}
 
 @contextlib.contextmanager
 def barred(lab: Lab, rules: Mapping[str, str]) -> Iterator[None]:
-    """While the block runs, what goes between the API server and any process of the lab meets these rules, by hook. This
-    test and the lab's kubelet go another way."""
+    """While the block runs, what goes between the API server and any process of the lab meets these rules, by hook.
+    This test and the lab's kubelet go another way."""
     control, table = lab.topology.control.name, "inet barred"
     lines = [f"add table {table}"]
     for hook, rule in rules.items():
