@@ -35,8 +35,10 @@ class Ruling:
         ref = self.policy.ref
         if self.hops is not None and self.hops.own:
             return f"{ref}, which is a gateway itself"
-        named = f"annotations of {ref}" if ref.kind in ANNOTATED else str(ref)
-        return f"{named}, rule {self.rule.network}" if self.rule and ref.kind not in ANNOTATED else named
+        if ref.kind in ANNOTATED:
+            return f"annotations of {ref}"
+        named = f"{ref} by annotation of {self.policy.named_by}" if self.policy.named_by else str(ref)
+        return f"{named}, rule {self.rule.network}" if self.rule else named
 
 
 def ruling(made: Replay, pod: PodKey, destination: IPAddress) -> Ruling | None:

@@ -196,13 +196,15 @@ class Destination:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Which exits some clients take to which destinations; the longest prefix decides. What none of them has is left
-    to the client's next policy, and then to the ordinary way. `blocked` says why the clients may not leave at all."""
+    to the client's next policy, and then to the ordinary way. `blocked` says why the clients may not leave at all, and
+    `named_by` which object says that these are its clients, where that is another than the policy's own."""
 
     ref: ObjectRef
     created: str
     destinations: tuple[Destination, ...]
     clients: tuple[PodKey, ...]
     blocked: str = ""
+    named_by: ObjectRef | None = None
 
     @property
     def age(self) -> tuple[str, str]:

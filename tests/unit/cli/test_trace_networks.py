@@ -207,8 +207,8 @@ def test_from_manifests_alone_the_networks_routes_are_not_known() -> None:
 def test_a_policys_limited_choice_of_gateways_is_made_as_the_controller_would() -> None:
     result = run("trace", "mixed/app", "11.0.0.1", *FILES, "-f", "-", text=leases(None))
     assert (
-        "EgressGatewayPolicy/by-destination, rule 11.0.0.0/8: gateway default/egress-gateway-yellow-1\n"
-        in result.stdout
+        "EgressGatewayPolicy/by-destination by annotation of Namespace/mixed, rule 11.0.0.0/8: gateway"
+        " default/egress-gateway-yellow-1\n" in result.stdout
     )
     assert "  gateway  default/egress-gateway-yellow-1, 10.10.11.0, on node-2\n" in result.stdout
 

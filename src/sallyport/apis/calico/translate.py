@@ -277,7 +277,7 @@ class _Demands:
         return [self._policy(ref, *clients[ref]) for ref in sorted(clients)]
 
     def _policy(self, ref: ObjectRef, meta: ObjectMeta, namespace: str, clients: list[PodKey]) -> Policy:
-        annotations, created = meta.annotations, meta.creation_timestamp or ""
+        annotations, created, named_by = meta.annotations, meta.creation_timestamp or "", None
         name = annotations.get(POLICY)
         if name and SELECTOR in annotations:
             message = (
@@ -294,13 +294,13 @@ class _Demands:
                 self._problems.append(Problem(ref, UNKNOWN_POLICY, message, f"metadata.annotations.{POLICY}"))
             else:
                 destinations = self._rules(policy, namespace)
-                ref = ObjectRef("EgressGatewayPolicy", name, uid=policy.metadata.uid)
+                named_by, ref = ref, ObjectRef("EgressGatewayPolicy", name, uid=policy.metadata.uid)
         else:
             limit = self._limit(ref, annotations.get(MAX_NEXT_HOPS, "0"))
             text = (annotations.get(SELECTOR, ""), annotations.get(NAMESPACE_SELECTOR, ""))
             hops = self._hops(ref, PolicyGateway(*text, limit), namespace, _ANNOTATIONS, local=False)
             destinations = tuple(Destination(DEFAULTS[family], hops) for family in FAMILIES)
-        return Policy(ref, created, destinations, tuple(sorted(clients)), blocked)
+        return Policy(ref, created, destinations, tuple(sorted(clients)), blocked, named_by)
 
     def _limit(self, ref: ObjectRef, text: str) -> int:
         if text.isascii() and text.isdecimal():
