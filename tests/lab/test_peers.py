@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.lab.manifests import STANDING, password, peer, pool, route_filter
-from tests.lab.scene import becomes
+from tests.lab.scene import Side, becomes
 from tests.lab.wires import AS, BOTH, LINK, POOLS, SHARED, TABLES, Networks, standing_peer
 
 from sallyport.lab.driving import until
@@ -86,6 +86,35 @@ def test_ttl_security_refuses_a_router_that_does_not_send_the_full_ttl(calm: Net
     becomes(lambda: calm.of_peer("red-two"), ("True", "Established"), 10)
     calm.apply(peer("red-two", SECOND, AS["red"], "red", password=KEY, ttlSecurity=1))
     becomes(lambda: calm.of_peer("red-two"), ("False", "NotEstablished"), 10)
+
+
+FAR: dict[int, tuple[str, str]] = {4: ("10.66.0.2", SECOND), 6: ("fd66::2", "fd31:11::2")}
+"""An address of the second router that is on no link, and the one by which it is reached."""
+
+
+@pytest.mark.parametrize("way", ["reachableBy", "by hand"])
+def test_a_router_beyond_the_link_is_reached_by_its_networks_table(net: Networks, both: Side, way: str) -> None:
+    """Be the way to it named by the peer, or put into the network's table by hand: of the main table, only the way to
+    the internet leads there. The session comes up, and its routes lead over the link, beside the first router's."""
+    (far, near), family = FAR[both.family], both.family
+    length, extra = (128, ["nodad"]) if family == 6 else (32, [])
+    net.lab.execute("red-two", "ip", "address", "add", f"{far}/{length}", "dev", "lo", *extra)
+    nodes = ("node-2", "node-3") if way == "by hand" else ()
+    route = ("ip", f"-{family}", "route", "replace", far, "via", near, "dev", "eth1", "table", str(TABLES["red"]))
+    by = "" if nodes else near
+    try:
+        for node in nodes:
+            net.lab.execute(node, *route)
+        net.apply(password("second", "secret"), peer("red-far", far, AS["red"], "red", password=KEY, reachableBy=by))
+        becomes(lambda: net.of_peer("red-far"), ("True", "Established"), 15)
+        until(lambda: len(net.hops("node-2", family, TABLES["red"], SHARED[family])) == 2, "it is a next hop, too")
+        assert {device for _, device in net.hops("node-2", family, TABLES["red"], SHARED[family])} == {"eth1"}
+        net.delete("bgppeer", "red-far")
+        until(lambda: far not in net.lab.execute("node-2", "ip", f"-{family}", "rule"), "its rule has gone")
+    finally:
+        for node in nodes:
+            net.lab.execute(node, "ip", f"-{family}", "route", "del", far, "table", str(TABLES["red"]))
+        net.lab.execute("red-two", "ip", "address", "del", f"{far}/{length}", "dev", "lo")
 
 
 def test_filters_decide_what_is_learned_and_what_is_told(net: Networks) -> None:

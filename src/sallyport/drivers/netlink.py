@@ -57,7 +57,8 @@ _HOP = struct.Struct("=4BI")
 _HOP_ID, _HOP_DEVICE, _HOP_GATEWAY = 1, 5, 6
 _ON_LINK = 4
 _RULE = struct.Struct("=8BI")
-_DEVICE, _RULE_PRIORITY, _MARK, _RULE_TABLE, _MASK, _RULE_PROTOCOL, _IP_PROTOCOL, _PORTS = 3, 6, 10, 15, 16, 21, 22, 24
+_TO, _DEVICE, _RULE_PRIORITY, _MARK, _RULE_TABLE = 1, 3, 6, 10, 15
+_MASK, _RULE_PROTOCOL, _IP_PROTOCOL, _PORTS = 16, 21, 22, 24
 _PORT_RANGE = struct.Struct("=HH")
 _TO_TABLE = 1
 _UDP = 17
@@ -142,8 +143,9 @@ def _rules(family: Family, bodies: Iterable[bytes], protocol: int) -> Iterator[K
             ports = _PORT_RANGE.unpack(found[_PORTS]) if _PORTS in found else (0, 0)
             mark = _number(found.get(_MARK, b""))
             mask = _number(found.get(_MASK, b"")) if mark or _MASK in found else 0
-            device = string(found.get(_DEVICE, b""))
-            yield Rule(family, _number(found.get(_RULE_PRIORITY, b"")), table, mark, mask, ports[0], device)
+            to = str(ip_address(found[_TO])) if _TO in found else ""
+            device = "" if to else string(found.get(_DEVICE, b""))
+            yield Rule(family, _number(found.get(_RULE_PRIORITY, b"")), table, mark, mask, ports[0], device, to)
 
 
 def _number(value: bytes | None) -> int:
@@ -220,9 +222,12 @@ def write_rules(link: Link, upserts: Iterable[Rule], deletes: Iterable[Rule], pr
 
 
 def _rule(item: Rule, protocol: int) -> bytes:
-    body = _RULE.pack(FAMILY[item.family], 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+    to = ip_address(item.to) if item.to else None
+    body = _RULE.pack(FAMILY[item.family], to.max_prefixlen if to else 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
     body += number(_RULE_PRIORITY, item.priority) + number(_RULE_TABLE, item.table)
     body += attribute(_RULE_PROTOCOL, bytes([protocol]))
+    if to is not None:
+        return body + text(_DEVICE, "lo") + attribute(_TO, to.packed)
     if item.iif:
         return body + text(_DEVICE, item.iif)
     if item.mark:
@@ -254,6 +259,14 @@ def _write(
     return failures
 
 
+def _selector(rule: Rule) -> str:
+    if rule.to:
+        return f"iif lo to {rule.to}"
+    if rule.iif:
+        return f"iif {rule.iif}"
+    return f"fwmark {rule.mark:#x}" if rule.mark else f"dport {rule.udp_port}"
+
+
 def named(item: KernelObject) -> str:
     """What a failure calls an object, in the words that `ip` has for it."""
     match item:
@@ -266,9 +279,6 @@ def named(item: KernelObject) -> str:
         case Route():
             return f"route {item.type} {item.destination} table {item.table} metric {item.metric}"
         case Rule():
-            what = (
-                f"iif {item.iif}" if item.iif else f"fwmark {item.mark:#x}" if item.mark else f"dport {item.udp_port}"
-            )
-            return f"rule priority {item.priority} {what} lookup {item.table}"
+            return f"rule priority {item.priority} {_selector(item)} lookup {item.table}"
         case _:
             return f"{item.kind.name.lower()} {item.key}"

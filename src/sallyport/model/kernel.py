@@ -218,8 +218,8 @@ class Route:
 class Rule:
     """A policy rule. A rule's identity is its whole value: the same selector with another table is another rule.
 
-    One of `mark`/`mask`, `udp_port` (packets of that UDP destination port) and `iif` (what comes in by that device)
-    selects.
+    One of `mark`/`mask`, `udp_port` (packets of that UDP destination port), `iif` (what comes in by that device) and
+    `to` (what this node itself sends to that address) selects.
     """
 
     kind: ClassVar[Kind] = Kind.RULE
@@ -230,6 +230,7 @@ class Rule:
     mask: int = 0
     udp_port: int = 0
     iif: str = ""
+    to: str = ""
 
     @property
     def key(self) -> "Rule":

@@ -106,6 +106,9 @@ def _sessions(here: Here) -> list[KernelObject]:
         if peering.network != MAIN and peering.network not in tables:
             continue
         made += _bootstrap(peering, here)
+        if peering.network != MAIN and _is_beyond(peering, tables[peering.network], here):
+            address, family = str(peering.address), family_of(peering.address)
+            made.append(Rule(family, here.settings.rule_priority, tables[peering.network], to=address))
         made.append(_session(peering, here))
     for name, table in tables.items():
         if any(isinstance(item, Session) and item.network == name for item in made):
@@ -136,6 +139,14 @@ def _bootstrap(peering: Peering, here: Here) -> list[KernelObject]:
             Bootstrap(peering.network, f"{peering.address}/{peering.address.max_prefixlen}", "", str(peering.via))
         )
     return made
+
+
+def _is_beyond(peering: Peering, table: int, here: Here) -> bool:
+    """Whether what this node says to a peer goes by the network's table, since none of its links has it: the way there
+    is one that the peer names, or that a user has put into that table. The main one would lead it anywhere."""
+    if _link(peering.address, here) is not None:
+        return False
+    return peering.via is not None or bool(here.facts.table_devices.get(table))
 
 
 def _session(peering: Peering, here: Here) -> Session:

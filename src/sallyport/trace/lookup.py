@@ -272,8 +272,9 @@ def _holds(member: str, address: IPAddress) -> bool:
 
 
 def _selects(rule: Rule, flow: Flow) -> bool:
-    """Rules of external networks' devices (`iif`) are for replies: what a pod sends comes in by another one."""
-    if rule.iif or rule.family != flow.destination.version or (flow.mark ^ rule.mark) & rule.mask:
+    """Rules of external networks' devices (`iif`) are for replies: what a pod sends comes in by another one. Those to
+    routers are for the node's own packets."""
+    if rule.iif or rule.to or rule.family != flow.destination.version or (flow.mark ^ rule.mark) & rule.mask:
         return False
     return not rule.udp_port or (flow.protocol, flow.port) == ("udp", rule.udp_port)
 

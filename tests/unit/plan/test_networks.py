@@ -209,6 +209,23 @@ def test_a_peer_beyond_a_router_is_reached_by_that_router_in_the_networks_table(
     assert set(members(plan.objects, "wires")) == {f"{MARK} . red0"}
 
 
+def test_what_is_said_to_a_peer_beyond_the_link_goes_by_its_networks_table() -> None:
+    """By the router that it names, or by what a user has put there. One on a link is reached by the main table, and so
+    is one to which no table leads."""
+
+    def said(peering: Peering, facts: NodeFacts = ON_LINKS) -> list[Rule]:
+        plan = planned(cluster(peerings=(peering,)), facts)
+        return [item for item in plan.objects if isinstance(item, Rule) and item.to]
+
+    far = a_peering("far", "red", "192.0.2.9")
+    led = [Rule(4, 20000, 500, to="192.0.2.9")]
+    assert said(replace(far, via=ip_address("172.31.11.5"))) == led
+    assert said(far, replace(ON_LINKS, table_devices={500: ("red0",)})) == led
+    assert said(far, replace(ON_LINKS, table_devices={600: ("red0",)})) == []
+    assert said(replace(TO_RED, via=ip_address("172.31.11.5"))) == []
+    assert said(replace(far, network="", via=ip_address("172.31.11.5"))) == []
+
+
 def test_the_sessions_source_is_the_nodes_address_unless_the_interfaces_is_asked_for() -> None:
     usual = replace(TO_RED, use_node_ip=True)
     assert sessions(planned(cluster(peerings=(usual,))))["red-router"].source == "10.0.0.1"
