@@ -29,6 +29,11 @@ def felix(*, networks: bool = True, **more: object) -> Object:
     return _cluster_wide("FelixConfiguration", "default", spec, STANDING)
 
 
+def bgp(asn: int) -> Object:
+    """The AS of the cluster."""
+    return _cluster_wide("BGPConfiguration", "default", {"asNumber": asn}, {})
+
+
 def network(name: str, table: int, labels: Mapping[str, str] | None = None) -> Object:
     """An external network with a routing table."""
     return _cluster_wide("ExternalNetwork", name, {"routeTableIndex": table}, labels or {})

@@ -7,7 +7,7 @@ Every test goes on while a client of red asks all the time: what concerns one pe
 from collections.abc import Iterator
 
 import pytest
-from tests.lab.manifests import STANDING, password, peer, pool, route_filter
+from tests.lab.manifests import STANDING, bgp, password, peer, pool, route_filter
 from tests.lab.scene import Side, becomes
 from tests.lab.wires import AS, BOTH, LINK, POOLS, SHARED, TABLES, Networks, standing_peer
 
@@ -76,6 +76,18 @@ def test_an_as_of_our_own_for_one_peer(calm: Networks) -> None:
     calm.apply(peer("red-two", SECOND, AS["red"], "red", password=KEY, localASNumber=64999))
     becomes(lambda: seen_by(calm, "red-two"), both_nodes(64999), 10)
     assert both_nodes(64512) <= seen_by(calm, "red-router")
+
+
+def test_the_as_of_the_cluster_is_what_routers_see_and_may_be_changed(net: Networks) -> None:
+    """asNumber of BGPConfiguration default, edited while sessions are up: they begin anew with it, and nothing goes
+    astray meanwhile; without the object it is 64512 again."""
+    with net.on_wires(**net.served("red", "yellow")), net.asking("red/app"):
+        net.apply(bgp(64900))
+        try:
+            until(lambda: both_nodes(64900) <= seen_by(net, "red-router"), "the new number is seen", 20)
+        finally:
+            net.delete("bgpconfiguration", "default")
+        until(lambda: both_nodes(64512) <= seen_by(net, "red-router"), "the usual number is seen", 20)
 
 
 def test_ttl_security_refuses_a_router_that_does_not_send_the_full_ttl(calm: Networks) -> None:
