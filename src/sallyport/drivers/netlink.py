@@ -144,7 +144,7 @@ def _rules(family: Family, bodies: Iterable[bytes], protocol: int) -> Iterator[K
             mark = _number(found.get(_MARK, b""))
             mask = _number(found.get(_MASK, b"")) if mark or _MASK in found else 0
             to = str(ip_address(found[_TO])) if _TO in found else ""
-            device = "" if to else string(found.get(_DEVICE, b""))
+            device = "" if to or ports[0] else string(found.get(_DEVICE, b""))
             yield Rule(family, _number(found.get(_RULE_PRIORITY, b"")), table, mark, mask, ports[0], device, to)
 
 
@@ -232,8 +232,10 @@ def _rule(item: Rule, protocol: int) -> bytes:
         return body + text(_DEVICE, item.iif)
     if item.mark:
         return body + number(_MARK, item.mark) + number(_MASK, item.mask)
+    # For the node's own packets the ports are at hand. Asked of others, too, the kernel would dissect every packet that
+    # the node routes, for the sake of this one rule (fib_rule_requires_fldissect in its net/fib_rules.h).
     ports = _PORT_RANGE.pack(item.udp_port, item.udp_port)
-    return body + attribute(_IP_PROTOCOL, bytes([_UDP])) + attribute(_PORTS, ports)
+    return body + text(_DEVICE, "lo") + attribute(_IP_PROTOCOL, bytes([_UDP])) + attribute(_PORTS, ports)
 
 
 def _write(

@@ -218,8 +218,8 @@ class Route:
 class Rule:
     """A policy rule. A rule's identity is its whole value: the same selector with another table is another rule.
 
-    One of `mark`/`mask`, `udp_port` (packets of that UDP destination port), `iif` (what comes in by that device) and
-    `to` (what this node itself sends to that address) selects.
+    One of `mark`/`mask`, `iif` (what comes in by that device), `udp_port` and `to` (what this node itself sends to that
+    UDP port, or that address) selects.
     """
 
     kind: ClassVar[Kind] = Kind.RULE
