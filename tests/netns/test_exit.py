@@ -17,6 +17,7 @@ from tests.netns.world import (
     eventually,
     inside,
     pod,
+    run,
     underlay,
 )
 
@@ -71,6 +72,35 @@ def test_the_tunnel_is_open_to_nodes_only(world: World, a: Agent, b: Agent) -> N
             assert answers_echo(namespace, underlay(2)[0])
             found = [packet for packet in seen.packets() if packet.destination == SECOND_SERVER[4]]
             assert [packet.source for packet in found] == [EGRESS[4]] * expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_conntrack_knows_a_connection_and_not_the_tunnel(world: World, a: Agent, b: Agent, family: Family) -> None:
+    """Neither node remembers who sent what into the tunnel. The connection within is known to both."""
+    cluster = steered(world, family)
+    b.sync(cluster)
+    a.sync(cluster)
+    assert ask("pod-a", SERVER[family]) == EGRESS[family]
+    for node in ("a", "b"):
+        known = run(node, f"conntrack -L -f ipv{family}")
+        assert f"src={pod(1)[family]} dst={SERVER[family]}" in known
+        assert "dport=4790" not in known
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_mark_stays_in_the_tunnel(world: World, a: Agent, b: Agent, family: Family) -> None:
+    """What a node sends to another one carries it in its header, and is not itself marked: nobody else's rules for
+    marks, on its way out, are to take it for a pod's packet."""
+    cluster = steered(world, family)
+    b.sync(cluster)
+    a.sync(cluster)
+    rules = ("udp dport 4790 counter", "udp dport 4790 meta mark & 0x3fff != 0 counter")
+    chain = "type filter hook postrouting priority 200;\n" + "\n".join(rules)
+    run("a", "nft -f -", f"table inet seen {{\nchain c {{\n{chain}\n}}\n}}\n")
+    assert ask("pod-a", SERVER[family]) == EGRESS[family]
+    sent, marked = (line for line in run("a", "nft list chain inet seen c").splitlines() if "counter" in line)
+    assert "packets 0" not in sent
+    assert "packets 0" in marked
 
 
 @pytest.mark.parametrize("family", FAMILIES)

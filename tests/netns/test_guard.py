@@ -122,7 +122,7 @@ def test_a_packet_never_turns_round_in_the_tunnel(world: World, a: Agent, b: Age
     for agent, other in ((a, "b"), (b, "a")):
         agent.sync(state(world, exit_("out", FAR, other, clients=pods, number=5), clients=pods))
     assert refused("pod-a", 4)
-    dropped = next(line for line in run("b", "nft list chain inet sallyport guard").splitlines() if "drop" in line)
+    dropped = next(line for line in run("b", "nft list chain inet sallyport into").splitlines() if "drop" in line)
     assert "packets 0" not in dropped
 
 

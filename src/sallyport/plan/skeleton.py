@@ -34,26 +34,46 @@ _INET = """table inet {table} {{
   set externals {{ type ifname; }}
   map limits {{ type mark : limit; }}
 
+  # What nodes say into the tunnel is remembered by nobody: the packets within are, where they come out. A service that
+  # has the tunnel's port for its own is no node's, so that its destination NAT finds its connection.
+  chain arriving {{
+    type filter hook prerouting priority -300; policy accept;
+    udp dport {port} goto outer comment "{digest}"
+  }}
+  chain outer {{
+    ip saddr @nodes4 notrack
+    ip6 saddr @nodes6 notrack
+  }}
+
   # After the destination NAT of services (-100), so that what a service leads to is judged, not the service.
   # Replies to connections that others opened to a pod go back the way they came: original direction only.
   chain steer {{
     type filter hook prerouting priority -90; policy accept;
-    iifname {devices} return comment "{digest}"
+    iifname {devices} return
     # When the way back of a reply from an external network is checked (src_valid_mark), it is looked for in that
     # network's table. The mark is there for that check only.
-    meta nfproto ipv4 iifname @externals ct direction reply ct label {label} meta mark set ct mark & {mask:#x}
-    ct direction original {abroad} ip daddr != @nodes4 ip daddr != @excluded4 ip saddr vmap @clients4
-    ct direction original {abroad} ip6 daddr != @nodes6 ip6 daddr != @excluded6 ip6 saddr vmap @clients6
+    ct direction reply meta nfproto ipv4 iifname @externals ct label {label} meta mark set ct mark & {mask:#x}
+    ct direction original ip daddr != @nodes4 ip daddr != @excluded4 fib daddr type unicast ip saddr vmap @clients4
+    ct direction original ip6 daddr != @nodes6 ip6 daddr != @excluded6 {abroad} ip6 saddr vmap @clients6
   }}
 
   # The last word: whatever the routes say, a governed packet leaves by the tunnel or with an egress IP held here.
   chain guard {{
     type filter hook forward priority -5; policy accept;
-    iifname {devices} oifname {devices} counter drop
+    oifname {devices} goto into
     # Only nodes speak into the tunnel, and they do not forward it: masqueraded, a pod's would pass for its node's.
     udp dport {port} counter drop
-    iifname @externals ct direction reply meta mark set meta mark & {unmask:#x}
+    ct direction reply jump answer
     meta mark & {mask:#x} != 0 goto marked
+    goto unmarked
+  }}
+  chain into {{
+    iifname {devices} counter drop
+    udp dport {port} counter drop
+    meta mark & {mask:#x} != 0 return
+    goto unmarked
+  }}
+  chain unmarked {{
     # Where conntrack has lost a connection, what the other side sends into it would pass for the beginning of a new one
     # in which the pod only replies: unsteered, and with its own address.
     ct state new ip daddr @governed4 goto fresh4
@@ -66,7 +86,6 @@ _INET = """table inet {table} {{
     meta nfproto ipv6 goto unmarked6
   }}
   chain marked {{
-    oifname {devices} return
     # An exit to external networks leaves by their wires and no other, whatever has become of its rule and its table.
     meta mark & {mask:#x} @networked meta mark & {mask:#x} . oifname != @wires counter drop
     limit name meta mark & {mask:#x} map @limits counter drop
@@ -75,6 +94,13 @@ _INET = """table inet {table} {{
     counter drop
   }}
 {unmarked}
+  # What a client may send goes through the tunnel, so the server's offer in its SYN-ACK is cut to the tunnel's size.
+  chain answer {{
+    iifname @externals meta mark set meta mark & {unmask:#x}
+    tcp flags & (syn|rst) == syn ip daddr @governed4 tcp option maxseg size set {mss4}
+    tcp flags & (syn|rst) == syn ip6 daddr @governed6 tcp option maxseg size set {mss6}
+  }}
+
   chain input {{
     type filter hook input priority -5; policy accept;
     udp dport {port} jump tunnel
@@ -89,8 +115,10 @@ _INET = """table inet {table} {{
   }}
 
   # A frozen agent does not renew its element: its node speaks no more BFD to others, and the next in rank takes over.
+  # The tunnel's header has the mark of the packet within, which the outer one has no more use for once it is routed.
   chain output {{
-    type filter hook output priority -5; policy accept;
+    type filter hook output priority -300; policy accept;
+    udp dport {port} notrack meta mark set meta mark & {unmask:#x} return
     udp dport 3784 ip daddr @nodes4 udp dport != @alive counter drop
     udp dport 3784 ip6 daddr @nodes6 udp dport != @alive counter drop
   }}
@@ -119,24 +147,17 @@ _INET = """table inet {table} {{
   # reports were seen with arbitrary marks, and with fwmark_reflect an ICMP error to a pod has the mark of its packet.
   chain verify {{
     type filter hook postrouting priority 110; policy accept;
-    oifname {devices} return
     meta mark & {mask:#x} == 0 return
+    oifname {devices} return
+    meta mark & {mask:#x} . ip saddr @sources4 return
+    meta mark & {mask:#x} . ip6 saddr @sources6 return
     ip daddr @nodes4 return
     ip daddr @excluded4 return
     ip6 daddr @nodes6 return
     ip6 daddr @excluded6 return
     ct original ip saddr @nodes4 return
     ct original ip6 saddr @nodes6 return
-    meta mark & {mask:#x} . ip saddr @sources4 return
-    meta mark & {mask:#x} . ip6 saddr @sources6 return
     counter drop
-  }}
-
-  # What a client may send goes through the tunnel, so the server's offer in its SYN-ACK is cut to the tunnel's size.
-  chain clamp {{
-    type filter hook forward priority -150; policy accept;
-    tcp flags & (syn|rst) == syn ct direction reply ip daddr @governed4 tcp option maxseg size set {mss4}
-    tcp flags & (syn|rst) == syn ct direction reply ip6 daddr @governed6 tcp option maxseg size set {mss6}
   }}
 }}
 """

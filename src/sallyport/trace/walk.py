@@ -107,12 +107,12 @@ class _Walk:
             return "no table of ours"
         if not self.packet.original:
             return "steer: a reply"
-        if not node.is_unicast(destination):
-            return f"steer: {destination} is not unicast from here"
         if node.value(f"nodes{f}", destination) is not None:
             return f"steer: nodes{f} has {destination}"
         if (network := node.covers(f"excluded{f}", destination)) is not None:
             return f"steer: excluded{f} has {network}"
+        if not node.is_unicast(destination):
+            return f"steer: {destination} is not unicast from here"
         return None
 
     def _chosen(self, at: _Walker, target: str) -> Iterator[_Walker]:
