@@ -30,7 +30,7 @@ BOOKMARKED = 90.0
 """Seconds without a byte after which a watch is taken for dead that has had a bookmark: an API server sends one each
 minute, up to a quarter later (k8s.io/apiserver/pkg/storage/cacher)."""
 LASTING = 10.0
-"""Seconds after which a watch has been one: when it breaks then, the next is asked for at once."""
+"""Seconds after which a watch has been one: when it ends then, the next is asked for at once."""
 STEADY = 120.0
 """Seconds without a 410 after which the next one is the first again."""
 
@@ -234,7 +234,7 @@ class Reflector(Generic[T]):
                 self._take(line)
                 if self.heard - started > LASTING:
                     self._backoff.reset()
-        if self._clock.monotonic() - started < 1:
+        if self._clock.monotonic() - started < LASTING:
             raise Unavailable(0, "Unavailable", "the server ended the watch at once", asked=self._asked)
         self._backoff.reset()
 
