@@ -3,12 +3,14 @@
 import os
 import sys
 
-from bench import flows, gateways, networks, paths, planning, takeover
+from bench import bulk, controller, flows, gateways, networks, paths, planning, takeover
 from bench.document import write
 from bench.figures import record
 
 BENCHMARKS = {
     "planning": planning,
+    "controller": controller,
+    "bulk": bulk,
     "takeover": takeover,
     "networks": networks,
     "gateways": gateways,
