@@ -16,7 +16,7 @@ import structlog
 
 from sallyport.apis.antrea.objects import Changes
 from sallyport.apis.antrea.status import NOT_FOUND, unfound
-from sallyport.apis.antrea.types import Egress
+from sallyport.apis.antrea.types import EGRESSES, Egress
 from sallyport.apis.calico.annotations import GATEWAY_LABEL
 from sallyport.apis.calico.status import Seen
 from sallyport.apis.calico.types import EGRESSGATEWAYS
@@ -143,7 +143,8 @@ class Controller:
     async def sync(self) -> None:
         """Changes to state, state to plan, plan to writes: only where the objects do not say it yet."""
         now = self._now()
-        few, changes = self._watches.few(), self._watches.changes()
+        few = self._watches.few()
+        changes = self._egresses.amended(self._watches.changes(), self._watches.known(EGRESSES))
         touched = self._translation.take(few, changes)
         before = self._state
         self._state = self._with_living(self._translation.state, now)

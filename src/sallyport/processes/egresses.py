@@ -1,10 +1,12 @@
 """What the controller writes for Egresses and their pools."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from sallyport.apis.antrea.objects import Changes
 from sallyport.apis.antrea.status import from_controller
 from sallyport.apis.antrea.translate import ALLOCATED_ANNOTATION
 from sallyport.apis.antrea.types import EGRESSES, POOLS, Egress, ExternalIPPool, ExternalIPPoolStatus, IPPoolUsage
@@ -12,6 +14,7 @@ from sallyport.apis.conditions import changes
 from sallyport.apis.core import ObjectMeta
 from sallyport.apis.incremental import Translation
 from sallyport.apis.resource import Resource
+from sallyport.kube.identity import Key
 from sallyport.model.plan import Assignment
 from sallyport.model.state import ClusterState
 from sallyport.plan.incremental import Planning
@@ -28,7 +31,15 @@ class Egresses:
     def __init__(self, translation: Translation, planning: Planning) -> None:
         self._translation, self._planning = translation, planning
         self._asked: dict[tuple[Resource[Any], str], str] = {}
+        self._assumed: dict[str, Egress] = {}
         self._failed: set[str] = set()
+
+    def amended(self, changes: Changes, known: Mapping[Key, Egress]) -> Changes:
+        """Changes, and what the writes of addresses that are under way make of their Egresses: others that come in the
+        meantime, and would come before them, are not given the same address. `known` has all as the watch has them."""
+        failed = {name: known.get(("", name)) for name in self._failed}
+        assumed, self._assumed = self._assumed, {}
+        return replace(changes, egresses={**assumed, **failed, **changes.egresses})
 
     def failed(self, writes: Iterable[Write]) -> None:
         """Take note of writes that were not carried out, so that they are asked for again."""
@@ -69,6 +80,11 @@ class Egresses:
             # The write comes back as a change of the object, and the status is written then: agents must not see
             # an id before the address that it stands for.
             based = {"resourceVersion": meta.resource_version, "annotations": notes}
+            self._assumed[name] = msgspec.structs.replace(
+                egress,
+                metadata=msgspec.structs.replace(meta, annotations={**meta.annotations, **notes}),
+                spec=msgspec.structs.replace(egress.spec, egress_ip=str(assignment.address)),
+            )
             return self._ask(EGRESSES, meta, {"metadata": based, "spec": spec})
         status = from_controller(
             egress.status,

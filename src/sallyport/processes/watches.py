@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -111,6 +111,10 @@ class Watches:
             cached = self._reflectors[resource].cache.objects
             self._listed[resource] = tuple(cached[key] for key in sorted(cached))
         return self._listed[resource]
+
+    def known(self, resource: Resource[Any]) -> Mapping[Key, Any]:
+        """The objects of a kind as last heard of; the view goes on with them."""
+        return self._reflectors[resource].cache.objects
 
     def changes(self) -> Changes:
         """Egresses and Pods that have changed since this was asked last, as they are now."""
