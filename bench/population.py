@@ -49,7 +49,7 @@ class Population:
         yield from _named("minions", self._nodes())
         yield from ((f"leases/{NAMESPACE}/{item['metadata']['name']}", item) for item in map(lease, range(self.nodes)))
         yield from _named("crd.antrea.io/externalippools", [POOL])
-        yield from _named("crd.antrea.io/egresses", self._settled())
+        yield from _named("crd.antrea.io/egresses", self.settled())
         for item in map(self.pod, range(self.pods)):
             yield f"pods/{item['metadata']['namespace']}/{item['metadata']['name']}", item
 
@@ -79,7 +79,7 @@ class Population:
         group, half = number // SHARED, self.egresses // 2
         return f"egress-{group * SHARED // 20:05}", f"egress-{half + group % half:05}"
 
-    def _settled(self) -> list[dict[str, Any]]:
+    def settled(self) -> list[dict[str, Any]]:
         """The Egresses with what the controller and holders write into them."""
         translation, planning = Translation(), Planning(Settings())
         few = Objects(

@@ -43,9 +43,9 @@ class Translation:
 
     @property
     def effort(self) -> int:
-        """How many Egresses and pods have been translated, and pods or selectors matched, so far: what changes cost, in
-        a measure that is the same on every machine."""
-        return self._antrea.translated + self._antrea.selection.asked
+        """How many Egresses and pods have been translated, and compared with selectors, so far: what changes cost, in a
+        measure that is the same on every machine."""
+        return self._antrea.translated + self._antrea.selection.compared
 
     def take(self, few: Objects, changes: Changes) -> Touched:
         """Take in what has changed. Of `few`, Egresses and Pods are not looked at; the other kinds are given whole, and

@@ -4,7 +4,7 @@ Every selector is filed under one label that it demands (and under its namespace
 asks only those filed under its own labels. Objects are filed by the keys of labels that selectors have asked for.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -37,7 +37,8 @@ class _Filed:
 
 
 class LabelIndex(Generic[Name]):
-    """Labelled objects by name, asked for those that a selector matches. `labels` are those of each.
+    """Labelled objects by name, asked for those that a selector matches. `labels` are those of each; `compared` counts
+    objects that were compared with a selector.
 
     A key of labels is filed when a selector first asks by it: most keys are asked for by none.
     """
@@ -46,6 +47,7 @@ class LabelIndex(Generic[Name]):
         self._objects: dict[Name, Mapping[str, str]] = dict(objects or {})
         self.labels: Mapping[Name, Mapping[str, str]] = MappingProxyType(self._objects)
         self._by_key: dict[str, dict[str, set[Name]]] = {}
+        self.compared = 0
 
     def put(self, name: Name, labels: Mapping[str, str]) -> None:
         """Take in an object, or its new labels."""
@@ -67,9 +69,10 @@ class LabelIndex(Generic[Name]):
     def matching(self, selector: LabelSelector) -> frozenset[Name]:
         """Names of the objects that it matches."""
         anchor = _anchor(selector)
-        names: Iterable[Name] = self._objects
+        names: Collection[Name] = self._objects
         if anchor is not None:
             names = [name for key, value in anchor for name in self._filed(key).get(value, ())]
+        self.compared += len(names)
         return frozenset(name for name in names if selector.matches(self._objects[name]))
 
     def _filed(self, key: str) -> dict[str, set[Name]]:
@@ -83,7 +86,8 @@ class LabelIndex(Generic[Name]):
 
 
 class PodSelectorIndex:
-    """Selectors of pods, asked for those that match one. `namespaces` has the labels of each."""
+    """Selectors of pods, asked for those that match one. `namespaces` has the labels of each; `compared` counts
+    selectors that were compared with a pod."""
 
     def __init__(
         self, selectors: Iterable[PodSelector] = (), namespaces: Mapping[str, Mapping[str, str]] | None = None
@@ -91,6 +95,7 @@ class PodSelectorIndex:
         self._by_label: dict[tuple[str, str, str], dict[str, _Filed]] = {}
         self._by_namespace: dict[str, dict[str, _Filed]] = {}
         self._filed: dict[str, _Filed] = {}
+        self.compared = 0
         index = LabelIndex(namespaces)
         for selector in selectors:
             self.put(selector, None if selector.namespaces is None else index.matching(selector.namespaces))
@@ -131,8 +136,8 @@ class PodSelectorIndex:
                     self._ask(filed.values(), namespace, labels, found)
         return found
 
-    @staticmethod
-    def _ask(filed: Iterable[_Filed], namespace: str, labels: Mapping[str, str], found: list[str]) -> None:
+    def _ask(self, filed: Collection[_Filed], namespace: str, labels: Mapping[str, str], found: list[str]) -> None:
+        self.compared += len(filed)
         found += [
             item.name
             for item in filed

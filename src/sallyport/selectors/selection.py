@@ -14,17 +14,21 @@ PodKey = tuple[str, str]
 
 class Selection:
     """Pods, selectors of pods, and labels of namespaces. `matches` groups pods by the names of the selectors that match
-    them. `asked` counts the pods that were compared with the selectors filed for them, and the selectors with pods."""
+    them."""
 
     def __init__(self) -> None:
         self.matches: Groups[PodKey, str] = Groups()
-        self.asked = 0
         self._selectors: dict[str, PodSelector] = {}
         self._index = PodSelectorIndex()
         self._by_space = PodSelectorIndex()
         self._spaces: LabelIndex[str] = LabelIndex()
         self._pods: LabelIndex[PodKey] = LabelIndex()
         self._in: dict[str, dict[PodKey, None]] = {}
+
+    @property
+    def compared(self) -> int:
+        """How often a pod or a namespace was compared with a selector so far."""
+        return sum(index.compared for index in (self._index, self._by_space, self._spaces, self._pods))
 
     def put(self, pod: PodKey, labels: Mapping[str, str]) -> None:
         """Take in a pod, or its new labels."""
@@ -94,12 +98,10 @@ class Selection:
         self._index.put(selector, None if selector.namespaces is None else self._spaces.matching(selector.namespaces))
 
     def _match(self, pod: PodKey) -> None:
-        self.asked += 1
         self.matches.put(pod, tuple(sorted(self._index.matching(pod[0], self._pods.labels[pod]))))
 
     def _matched(self, selector: PodSelector) -> set[PodKey]:
         """The pods that a selector matches that has just been filed."""
-        self.asked += 1
         spaces = self._index.namespaces(selector.name)
         if selector.pods is None:
             return {pod for name in (self._in if spaces is None else spaces) for pod in self._in.get(name, ())}
