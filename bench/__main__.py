@@ -1,6 +1,7 @@
 """`python -m bench [NAME …]`: run benchmarks, all of them if none is named, and write docs/performance.md anew."""
 
 import os
+import signal
 import sys
 
 from bench import bulk, controller, flows, gateways, networks, paths, planning, takeover
@@ -21,6 +22,7 @@ BENCHMARKS = {
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what a benchmark has started ends with it
     names = sys.argv[1:] or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
