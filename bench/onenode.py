@@ -26,8 +26,8 @@ from sallyport.model.kernel import Peer
 NODES, PODS = 200, 110
 NODE = "node-0"
 PORT = 6443
-WATCHING = (1, 2, 198, 199)
-"""Numbers of the nodes that share the first places of some address with ours: their BIRDs answer."""
+PEER = 1
+"""Number of the node that shares its addresses' places with ours: its BIRD answers."""
 _ALLOCATED = "sallyport.io/allocated-ip"
 
 
@@ -49,7 +49,7 @@ def address(number: int) -> str:
 def egress(number: int, group: str, holder: int) -> Object:
     """An Egress as it is when controller and holder have done their work."""
     name, ip = f"egress-{number:05}", f"10.65.{number // 250}.{number % 250 + 1}"
-    nodes = [f"node-{(holder + place) % NODES}" for place in range(3)]
+    nodes = [f"node-{holder}", f"node-{holder ^ 1}"]
     return {
         "metadata": {
             "name": name,
@@ -84,7 +84,7 @@ def running(egresses: int) -> Iterator[OneNode]:
         _build(name)
         peers = Bird(Path(folder, "peers"))
         stack.callback(namespaces.inside, f"{name}-b", peers.stop)
-        namespaces.inside(f"{name}-b", partial(peers.change, [_peer(item) for item in WATCHING], ()))
+        namespaces.inside(f"{name}-b", partial(peers.change, [Peer(address(0), address(PEER), "eth0")], ()))
         listener = namespaces.inside(f"{name}-a", lambda: socket.create_server(("127.0.0.1", PORT)))
         api = Streaming(listener)
         stack.callback(api.close)
@@ -98,12 +98,8 @@ def running(egresses: int) -> Iterator[OneNode]:
         yield OneNode(api, f"{name}-a", child.pid, log)
 
 
-def _peer(number: int) -> Peer:
-    return Peer(address(0), address(number), "eth0", 100, 3)
-
-
 def _build(name: str) -> None:
-    """The node with the devices of its pods, and the other nodes, whose addresses are all on one machine."""
+    """The node with the devices of its pods, and another one."""
     here, there = f"{name}-a", f"{name}-b"
     _must(batch("ip", [f"netns add {here}", f"netns add {there}"]))
     _must(batch("ip", [f"link add eth0 netns {there} type veth peer name eth0 netns {here}"]))
@@ -114,7 +110,7 @@ def _build(name: str) -> None:
         for line in (f"link add p{n} type veth peer name p{n} netns {there}", f"link set p{n} up")
     ]
     _must(batch(f"ip -n {here}", [*up, f"address add {address(0)}/15 dev eth0", *pods]))
-    _must(batch(f"ip -n {there}", [*up, *(f"address add {address(item)}/15 dev eth0" for item in WATCHING)]))
+    _must(batch(f"ip -n {there}", [*up, f"address add {address(PEER)}/15 dev eth0"]))
 
 
 def _must(failures: list[str]) -> None:

@@ -3,12 +3,15 @@
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import TextIO
 
 from sallyport.drivers import birdconf
 from sallyport.drivers.birdconf import MAIN, BirdObject
@@ -43,6 +46,7 @@ class Bird:
         self._socket = runtime_dir / "bird.ctl"
         self._pid = runtime_dir / "bird.pid"
         self._route_protocol = route_protocol
+        self._asker = _Asker(self._socket)
 
     def read(self) -> dict[Kind, dict[object, BirdObject]]:
         """The objects of the configuration in force, as long as the process answers; no passwords."""
@@ -90,7 +94,7 @@ class Bird:
     def sessions(self) -> dict[str, str]:
         """State (Up, Down, Init, AdminDown) of BFD by peer address; empty while BIRD does not answer."""
         try:
-            answer = self.ask("show bfd sessions")
+            answer = self._asker.ask("show bfd sessions")
         except OSError:
             return {}
         found: dict[str, str] = {}
@@ -109,17 +113,8 @@ class Bird:
 
         A line that begins with a code and a space instead of a dash is the last.
         """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(_PATIENCE)
-            link.connect(str(self._socket))
-            with link.makefile("rw", encoding="utf-8") as file:
-                file.readline()
-                file.write(command + "\n")
-                file.flush()
-                for line in file:
-                    yield line.rstrip("\n")
-                    if line[:4].isdigit() and line[4:5] == " ":
-                        return
+        with _connected(self._socket) as file:
+            yield from _answer(file, command)
 
     def _text(self) -> str:
         return self._config.read_text() if self._config.exists() else ""
@@ -222,6 +217,62 @@ class Bird:
         except OSError:
             return False
         return True
+
+
+def _connected(path: Path) -> TextIO:
+    """A control session of BIRD's, behind its greeting."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.settimeout(_PATIENCE)
+        link.connect(str(path))
+        file = link.makefile("rw", encoding="utf-8")
+    file.readline()
+    return file
+
+
+def _answer(file: TextIO, command: str) -> Iterator[str]:
+    file.write(command + "\n")
+    file.flush()
+    for line in file:
+        yield line.rstrip("\n")
+        if line[:4].isdigit() and line[4:5] == " ":
+            return
+
+
+class _Asker:
+    """Asks in one control session for as long as it lasts: what is asked ten times a second should cost little."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._turn = threading.Lock()
+
+    def ask(self, command: str) -> list[str]:
+        """The lines of the answer; OSError while BIRD does not answer."""
+        with self._turn:
+            lines = self._asked(command) if self._file is not None else []
+            return lines or self._asked(command)
+
+    def _asked(self, command: str) -> list[str]:
+        """Nothing where the session has ended."""
+        try:
+            if self._file is None:
+                self._file = _connected(self._path)
+            lines = list(_answer(self._file, command))
+        except (BrokenPipeError, ConnectionResetError):
+            lines = []
+        except OSError:
+            self._end()
+            raise
+        if not lines or lines[-1][4:5] != " ":
+            self._end()
+            return []
+        return lines
+
+    def _end(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
 
 
 def _environment() -> dict[str, str]:

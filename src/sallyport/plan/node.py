@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import collapse_addresses, ip_network
 
+from sallyport.model.kept import Kept
 from sallyport.model.kernel import (
     ClientElement,
     Element,
@@ -15,7 +17,7 @@ from sallyport.model.kernel import (
 )
 from sallyport.model.plan import Assignment, NodeFacts, NodePlan
 from sallyport.model.settings import Settings
-from sallyport.model.state import FAMILIES, ClusterState, Exit, Family, IPAddress, IPNetwork, Networks, Tuning
+from sallyport.model.state import FAMILIES, ClusterState, Exit, Family, IPAddress, IPNetwork, Networks, Node, Tuning
 from sallyport.plan import tunnel
 from sallyport.plan.clients import Governed, govern
 from sallyport.plan.holding import holds, watched, watching
@@ -30,6 +32,7 @@ NEVER_ROUTED: tuple[IPNetwork, ...] = tuple(
 
 
 _MS_PER_PEER = 2
+_tables = lru_cache(8)(skeletons)
 
 
 def plan_node(
@@ -45,8 +48,8 @@ def plan_node(
     here = located(state, assignments, facts, settings)
     held, links = here.held, tunnel.links(facts, settings)
     governed = govern(state.exits, assignments, state.clients, state.policies)
-    objects: list[KernelObject] = [*links, *skeletons(settings, links), *_sysctls(facts, links, governed)]
-    objects += _membership(state, facts, settings)
+    objects: list[KernelObject] = [*links, *_tables(settings, links), *_sysctls(facts, links, governed)]
+    objects += _membership(state.nodes, state.networks, facts.node, settings.guard)
     objects += networking(here)  # what keeps an exit to its networks goes before what lets its packets out
     objects += _exits(here)
     objects += [
@@ -119,16 +122,20 @@ def _joined(networks: Iterable[IPNetwork]) -> list[IPNetwork]:
     ]
 
 
-def _membership(state: ClusterState, facts: NodeFacts, settings: Settings) -> list[KernelObject]:
+def _members(nodes: Mapping[str, Node], networks: Networks, here: str, guard: bool) -> list[KernelObject]:
     made: list[KernelObject] = []
     for family in FAMILIES:
-        addresses = {a for node in state.nodes.values() for a in node.addresses if a.version == family}
+        addresses = {a for node in nodes.values() for a in node.addresses if a.version == family}
         made += [Element(f"nodes{family}", str(address)) for address in sorted(addresses, key=int)]
-        made += [Element(f"excluded{family}", _text(network)) for network in excluded(state.networks, family)]
-    own = state.nodes.get(facts.node)
-    if settings.guard and own is not None:
+        made += [Element(f"excluded{family}", _text(network)) for network in excluded(networks, family)]
+    own = nodes.get(here)
+    if guard and own is not None:
         made += [ClientElement(f"local_pods{network.version}", _text(network)) for network in _joined(own.pod_networks)]
     return made
+
+
+_membership = Kept(_members)
+"""Nodes and networks seldom change, and there may be hundreds of them."""
 
 
 def _text(network: IPNetwork) -> str:

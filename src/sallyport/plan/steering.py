@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sallyport.model.kernel import ClientElement, KernelObject, Route, Rule
 from sallyport.model.plan import Assignment, Decision, Liveness, NodeFacts
@@ -16,6 +17,8 @@ MAIN_TABLE = 254
 """RT_TABLE_MAIN of linux/rtnetlink.h."""
 LAST_METRIC = 4294967295
 WAY_METRIC = 100
+_REMEMBERED = 4096
+"""Ways that are not put together anew in each round: several times those that the clients of one node have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +197,12 @@ def _usable(key: str, hops: Hops, family: Family, here: Here) -> Towards:
 def nowhere(family: Family, here: Here, reason: str) -> Towards:
     """A mark whose table holds nothing but `unreachable`."""
     number = here.settings.nowhere_id
-    return Towards(_closed(number, family, here), number, "blocked", reason)
+    return Towards(_closed(number, family, here.settings), number, "blocked", reason)
 
 
-def _closed(number: int, family: Family, here: Here) -> tuple[KernelObject, ...]:
-    settings = here.settings
+@lru_cache(_REMEMBERED)
+def _closed(number: int, family: Family, settings: Settings) -> tuple[KernelObject, ...]:
+    """What keeps packets of an egress id from going anywhere else."""
     table = settings.table(number)
     return (
         Route(family, table, str(EVERYTHING[family]), LAST_METRIC, "unreachable"),
@@ -213,9 +217,7 @@ def towards(key: str, family: Family, here: Here) -> Towards:
     if key in here.held:
         if exit_ is not None and exit_.networks:
             return Towards((), assignment.id, "local")  # its rule and its table are the exit's own
-        table = settings.table(assignment.id)
-        out = Route(family, table, str(EVERYTHING[family]), WAY_METRIC, "throw")
-        return Towards((*_closed(assignment.id, family, here), out), assignment.id, "local")
+        return _local(assignment.id, family, settings)
     if assignment.address is None:
         return nowhere(family, here, "it has no egress IP")
     if not assignment.holder or not assignment.id:
@@ -224,10 +226,19 @@ def towards(key: str, family: Family, here: Here) -> Towards:
     if outer is None:
         reason = f"node {assignment.holder}, which holds its egress IP, cannot be reached from here"
         return nowhere(family, here, reason)
-    next_hop = settings.next_hop_base + assignment.id
+    return _remote(assignment.id, family, outer, settings)
+
+
+@lru_cache(_REMEMBERED)
+def _local(number: int, family: Family, settings: Settings) -> Towards:
+    out = Route(family, settings.table(number), str(EVERYTHING[family]), WAY_METRIC, "throw")
+    return Towards((*_closed(number, family, settings), out), number, "local")
+
+
+@lru_cache(_REMEMBERED)
+def _remote(number: int, family: Family, outer: IPAddress, settings: Settings) -> Towards:
+    next_hop = settings.next_hop_base + number
     found = tunnel.way(outer, next_hop, settings)
-    route = Route(
-        family, settings.table(assignment.id), str(EVERYTHING[family]), WAY_METRIC, "unicast", next_hop=next_hop
-    )
-    closed = _closed(assignment.id, family, here)
-    return Towards((*closed, found.next_hop, found.neighbor, found.fdb, route), assignment.id, "remote")
+    route = Route(family, settings.table(number), str(EVERYTHING[family]), WAY_METRIC, "unicast", next_hop=next_hop)
+    closed = _closed(number, family, settings)
+    return Towards((*closed, found.next_hop, found.neighbor, found.fdb, route), number, "remote")

@@ -51,8 +51,6 @@ RESYNC = 5.0
 """Seconds after which the kernel is read back and compared although nothing was heard."""
 RENEWAL = 1.0
 """Seconds between renewals of the dead-man element."""
-SESSION_POLL = 0.1
-"""Seconds between looks at BIRD's sessions; one look costs well under a millisecond."""
 SESSION_GRACE = 5.0
 """Seconds within which a session that never was up has to come up."""
 RETRY = 1.0
@@ -88,6 +86,9 @@ class Hands(Protocol):
 
     def sessions(self) -> dict[str, str]:
         """BFD session state by peer address."""
+
+    def sessions_after(self, known: dict[str, str]) -> dict[str, str]:
+        """The same, as soon as it is other than what is known, or after a while."""
 
     def renew(self) -> None:
         """Say that the agent lives (the dead-man element)."""
@@ -345,14 +346,13 @@ class Agent:
 
     async def _watching_peers(self) -> None:
         while True:
-            states = await asyncio.to_thread(self._hands.sessions)
+            states = await asyncio.to_thread(self._hands.sessions_after, self._states)
             if states != self._states:
                 log.info("agent.sessions", sessions=states)
                 self._states = states
                 if not states:
                     self._read_at = float("-inf")  # BIRD has ended, maybe, and has to be begun
                 self.wake()
-            await asyncio.sleep(SESSION_POLL)
 
     async def _watching_undecided(self) -> None:
         undecided = Undecided()

@@ -27,6 +27,10 @@ FORGETTING = 180
 one for 120 after the last (nf_conntrack_udp_timeout_stream). TCP needs no such time, since its flags tell."""
 
 
+SESSION_POLL = 0.1
+"""Seconds between looks at BIRD's sessions; one look costs well under a millisecond."""
+SESSIONS_TOLD = 0.5
+"""Seconds after which sessions are told though they are the same: nobody waits longer for the agent to end."""
 RESEEN = 4.5
 """Seconds after which the node's links are looked at anew, though nothing was heard: less than a round comes after."""
 TABLES_RESEEN = 30.0
@@ -130,6 +134,12 @@ class KernelHands:
 
     def sessions(self) -> dict[str, str]:
         return self._kernel.bird.sessions()
+
+    def sessions_after(self, known: dict[str, str]) -> dict[str, str]:
+        began = time.monotonic()
+        while (states := self.sessions()) == known and time.monotonic() - began < SESSIONS_TOLD:
+            time.sleep(SESSION_POLL)
+        return states
 
     def renew(self) -> None:
         self._kernel.tables.renew(self._settings.dead_after)

@@ -29,15 +29,24 @@ def diff(desired: Iterable[KernelObject], actual: Actual) -> dict[Kind, Delta]:
     remaining = _without(_made_anew(wanted.get(Kind.LINK, {}), actual.get(Kind.LINK, {})), actual)
     deltas: dict[Kind, Delta] = {}
     for kind in sorted({*wanted, *remaining}):
-        want, have = wanted.get(kind, {}), remaining.get(kind, {})
-        delta = Delta(
-            create=tuple(item for key, item in want.items() if key not in have),
-            replace=tuple(item for key, item in want.items() if key in have and have[key] != item),
-            delete=() if kind is Kind.SYSCTL else tuple(item for key, item in have.items() if key not in want),
-        )
+        delta = _delta(wanted.get(kind, {}), remaining.get(kind, {}), keep=kind is Kind.SYSCTL)
         if delta != Delta():
             deltas[kind] = delta
     return deltas
+
+
+def _delta(want: Mapping[object, KernelObject], have: Mapping[object, KernelObject], *, keep: bool) -> Delta:
+    create: list[KernelObject] = []
+    replace: list[KernelObject] = []
+    for key, item in want.items():
+        before = have.get(key)
+        if before is None:
+            create.append(item)
+        elif before != item:
+            replace.append(item)
+    too_many = len(have) - (len(want) - len(create))  # mostly none, and then nobody has to look for them
+    delete = () if keep or not too_many else tuple(item for key, item in have.items() if key not in want)
+    return Delta(tuple(create), tuple(replace), delete)
 
 
 def _made_anew(wanted: Mapping[object, KernelObject], actual: Mapping[object, KernelObject]) -> frozenset[str]:
