@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from bench import bulk, controller, flows, gateways, networks, paths, planning, takeover
+from bench import agent, bulk, controller, events, flows, gateways, networks, paths, planning, takeover
 from bench.document import write
 from bench.figures import record
 
@@ -12,6 +12,8 @@ BENCHMARKS = {
     "planning": planning,
     "controller": controller,
     "bulk": bulk,
+    "events": events,
+    "agent": agent,
     "takeover": takeover,
     "networks": networks,
     "gateways": gateways,

@@ -19,7 +19,7 @@ from sallyport.drivers.web import Get
 from sallyport.kube.client import Client
 from sallyport.kube.clock import SystemClock
 from sallyport.kube.events import Recorder
-from sallyport.model.kernel import Element, InterfaceAddress, KernelObject, Kind
+from sallyport.model.kernel import KernelObject, Kind
 from sallyport.model.plan import Assignment, NodeFacts, NodePlan, RoutingReport
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, ClusterState, IPAddress, ObjectRef
@@ -32,6 +32,7 @@ from sallyport.processes.heartbeat import Heartbeat
 from sallyport.processes.liveness import Sessions
 from sallyport.processes.networks import Networks
 from sallyport.processes.newcomers import SETTLED, Newcomers
+from sallyport.processes.outcome import come_home, not_held
 from sallyport.processes.poller import Poller
 from sallyport.processes.reporter import Reporter, Round
 from sallyport.processes.settings import NAMESPACE
@@ -370,38 +371,6 @@ class Agent:
                 ref = ObjectRef("Node", self._node, uid=self._node)
                 message = f"{address} sends to the outside, but no pod of the API has that address; it is not let out"
                 self._events.record(ref, "Warning", "UndecidedPod", message)
-
-
-_HERE = ("local", "shared")
-
-
-def come_home(previous: NodePlan, plan: NodePlan, state: ClusterState) -> list[IPAddress]:
-    """Addresses of pods whose exit is on this node now and was not before, be it that they were free or that it was on
-    another node. Their connections have the translation of that time, with which the last check lets none out."""
-    before = {(item.pod, item.family): item.state for item in previous.decisions}
-    return [
-        address
-        for item in plan.decisions
-        if item.state in _HERE and before.get((item.pod, item.family), "local") not in _HERE
-        for address in state.clients[item.pod].addresses
-        if address.version == item.family
-    ]
-
-
-def not_held(plan: NodePlan, actual: Actual, failures: list[str]) -> dict[str, str]:
-    """Why exits of the plan are not held after all, by name: what makes them up is not in the kernel as read back."""
-    there = {item for objects in actual.values() for item in objects.values()}
-    missing = [item for item in plan.objects if item not in there]
-    found: dict[str, str] = {}
-    for name, address in plan.held.items():
-        text = str(address)
-        if any(
-            (isinstance(item, InterfaceAddress) and item.address == text)
-            or (isinstance(item, Element) and text in (item.member, item.value))
-            for item in missing
-        ):
-            found[name] = next((line for line in failures if text in line), failures[0])
-    return found
 
 
 def _describe(item: KernelObject) -> str:

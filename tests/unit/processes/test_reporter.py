@@ -12,7 +12,7 @@ from sallyport.kube.reach import Reach
 from sallyport.model.kernel import Element, InterfaceAddress, KernelObject, Kind
 from sallyport.model.plan import Assignment, NodePlan
 from sallyport.model.state import ObjectRef
-from sallyport.processes.agent import not_held
+from sallyport.processes.outcome import not_held
 from sallyport.processes.reporter import Reporter, Round
 
 ADDRESS = ip_address("10.0.0.5")

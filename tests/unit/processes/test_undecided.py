@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from sallyport.model.kernel import ClientElement
 from sallyport.model.plan import Decision, NodePlan
 from sallyport.model.state import Client, ClusterState
-from sallyport.processes.agent import come_home
+from sallyport.processes.outcome import come_home
 from sallyport.processes.undecided import Undecided, decided
 
 POD = ip_address("10.244.1.5")
