@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from bench import agent, bulk, controller, events, flows, gateways, networks, paths, planning, takeover
+from bench import agent, bulk, controller, events, exits, flows, gateways, networks, packets, paths, planning, takeover
 from bench.document import write
 from bench.figures import record
 
@@ -19,6 +19,8 @@ BENCHMARKS = {
     "gateways": gateways,
     "flows": flows,
     "paths": paths,
+    "exits": exits,
+    "packets": packets,
 }
 """Each has a docstring that says what it measures, and a function `measure` that does."""
 

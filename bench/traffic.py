@@ -1,7 +1,11 @@
 """What runs in the namespaces of a benchmark: `python -m bench.traffic serve|stream|connect|probe ...`.
 
-serve PORT                          a server: `!` is answered with `!`, `s` begins a stream that is swallowed
-stream ADDRESS PORT STREAMS SECONDS bytes a second over that many connections at once
+serve PORT COUNT                    a server: `!` is answered with `!`, `s` begins a stream that is swallowed, `e` one
+                                    that is sent back, `c` is answered with the seconds of CPU time that it has used
+stream ADDRESS PORT STREAMS SECONDS bytes a second over that many connections at once, and seconds of CPU time per byte
+                                    that both ends used
+echo ADDRESS PORT SECONDS           requests one after the other over one connection: seconds of each
+burst SOURCE ADDRESS ROUNDS         small datagrams: nanoseconds of CPU time of each, round by round
 connect ADDRESS PORT SECONDS        connections one after the other, each with an answer: seconds of each
 probe ADDRESS PORT INTERVAL         new connections until standard input ends: when, whether at once, from where
 """
@@ -9,6 +13,7 @@ probe ADDRESS PORT INTERVAL         new connections until standard input ends: w
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import struct
 import sys
@@ -19,6 +24,14 @@ BACKLOG = 1024
 CHUNK = 1 << 18
 PATIENCE = 0.9
 """Seconds within which an answer comes unless a packet was lost: that is sent again after one (RFC 6298)."""
+DISCARD = 9
+"""The port that datagrams go to (RFC 863)."""
+SEGMENTS, SENDS, SIZE = 64, 8, 16
+"""Datagrams that one system call sends, calls of a round, and bytes of each datagram."""
+BURST = SEGMENTS * SENDS
+"""Datagrams of a round."""
+_UDP_SEGMENT = 103
+"""Socket option of linux/udp.h: what is sent is cut into datagrams of that size."""
 ABORT = struct.pack("=ii", 1, 0)
 """SO_LINGER that ends a connection by a reset, so that no port waits for a minute (socket(7))."""
 
@@ -36,11 +49,11 @@ def _listen(port: int) -> None:
             link, _ = listener.accept()
             link.settimeout(PATIENCE)
             with contextlib.suppress(OSError):
-                if (first := link.recv(1)) == b"s":
+                if (first := link.recv(1)) in (b"s", b"e"):
                     link.settimeout(None)
-                    threading.Thread(target=_swallow, args=(link,), daemon=True).start()
+                    threading.Thread(target=_swallow if first == b"s" else _echo, args=(link,), daemon=True).start()
                     continue
-                link.send(first)
+                link.send(b"%.9f" % time.process_time() if first == b"c" else first)
             link.close()
 
 
@@ -51,9 +64,59 @@ def _swallow(link: socket.socket) -> None:
             pass
 
 
+def _echo(link: socket.socket) -> None:
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with link, contextlib.suppress(OSError):
+        while asked := link.recv(CHUNK):
+            link.sendall(asked)
+
+
+def echo(address: str, port: int, seconds: float) -> list[float]:
+    """Seconds of each request of one byte until its answer, over a connection that is open already."""
+    found: list[float] = []
+    with socket.create_connection((address, port), timeout=5) as link:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.send(b"e")
+        end = time.monotonic() + seconds
+        while (began := time.monotonic()) < end:
+            link.send(b"!")
+            link.recv(1)
+            found.append(time.monotonic() - began)
+    return found
+
+
+def burst(source: str, address: str, rounds: int) -> list[float]:
+    """CPU time of a datagram in nanoseconds, of each round. On one machine a datagram is carried through all of the
+    namespaces by the system call that sends it, so the sender's time is the whole way's, and nothing else is in it. A
+    round is short and comes before all else: the kernel would leave packets to a thread whose time is not the
+    sender's."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    found: list[float] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.bind((source, 0))
+        link.connect((address, DISCARD))
+        link.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, SIZE)
+        for _ in range(rounds):
+            began = time.thread_time_ns()
+            for _ in range(SENDS):
+                link.send(bytes(SEGMENTS * SIZE))
+            found.append((time.thread_time_ns() - began) / BURST)
+            time.sleep(0.004)  # others' turn
+    return found
+
+
+def _cpu(address: str, port: int) -> float:
+    """Seconds of CPU time that the server has used."""
+    with socket.create_connection((address, port), timeout=5) as link:
+        link.send(b"c")
+        return float(link.recv(64))
+
+
 def stream(address: str, port: int, streams: int, seconds: float) -> list[float]:
-    """Bytes a second of all streams together, as far as the kernel has taken them."""
+    """Bytes a second of all streams together, as far as the kernel has taken them, and seconds of CPU time per byte."""
     counts = [0] * streams
+    used = _cpu(address, port)
     ready = threading.Barrier(streams + 1)
 
     def send(place: int) -> None:
@@ -69,9 +132,11 @@ def stream(address: str, port: int, streams: int, seconds: float) -> list[float]
     for thread in threads:
         thread.start()
     ready.wait()
+    own = time.process_time()
     for thread in threads:
         thread.join()
-    return [sum(counts) / seconds]
+    used = time.process_time() - own + _cpu(address, port) - used
+    return [sum(counts) / seconds, used / sum(counts)]
 
 
 def connect(address: str, port: int, seconds: float) -> list[float]:
@@ -117,6 +182,10 @@ def answer(argv: list[str]) -> list[float] | list[tuple[float, str]]:
     match argv:
         case ["stream", address, port, streams, seconds]:
             return stream(address, int(port), int(streams), float(seconds))
+        case ["echo", address, port, seconds]:
+            return echo(address, int(port), float(seconds))
+        case ["burst", source, address, rounds]:
+            return burst(source, address, int(rounds))
         case ["connect", address, port, seconds]:
             return connect(address, int(port), float(seconds))
         case ["probe", address, port, interval]:
