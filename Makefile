@@ -8,7 +8,7 @@ REAL ?= core
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test test-embedded test-kubernetes lint bench clean install lock crds kube-assets
+.PHONY: demo test test-embedded test-kubernetes lint bench bench-quick clean install lock crds kube-assets
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml tools/bootstrap tools/kubectl.py
@@ -48,6 +48,9 @@ kube-assets: install
 
 bench: install
 	$(BIN)/python -m bench
+
+bench-quick: install
+	$(BIN)/python -m bench.quick
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock

@@ -21,6 +21,7 @@ from bench.traffic import BURST
 from sallyport.drivers.command import DriverError, batch, run
 from sallyport.drivers.kernel import Kernel
 from sallyport.lab import namespaces
+from sallyport.model.kernel import KernelObject
 from sallyport.model.plan import NodeFacts, Uplink
 from sallyport.model.settings import Settings
 from sallyport.model.state import Client, ClusterState, Exit, Networks, Node, ObjectRef
@@ -81,18 +82,26 @@ class Crossing:
                 self._ip(node, f"rule del {rule}")
             if plain:
                 self._ip(node, f"rule add {rule}")
+        self.warm()
 
     def costs(self, rounds: int) -> list[float]:
         """CPU time of a small packet from a client to the server, through both nodes: nanoseconds, of each round.
         Raises DriverError where one was lost."""
         before = self._received()
-        argv = [sys.executable, "-m", "bench.traffic", "burst", self.client, SERVER, str(rounds)]
-        done = run(["ip", "netns", "exec", self._space("pods"), *argv])
-        found: list[float] = json.loads(done.stdout)
+        found = self._burst(rounds)
         lost = rounds * BURST - (self._received() - before)
         if lost:
             raise DriverError(f"{lost} packets of {rounds * BURST} did not arrive")
         return found
+
+    def warm(self) -> None:
+        """Let neighbours be asked for, and the connection begin; of these packets some may be lost."""
+        self._burst(3)
+
+    def _burst(self, rounds: int) -> list[float]:
+        argv = [sys.executable, "-m", "bench.traffic", "burst", self.client, SERVER, str(rounds)]
+        done = run(["ip", "netns", "exec", self._space("pods"), *argv])
+        return list(json.loads(done.stdout))
 
     def _space(self, name: str) -> str:
         return self._prefix + name
@@ -161,27 +170,33 @@ class Crossing:
         )
 
     def _program(self, node: str) -> Programmed:
-        device = "to-second" if node == "first" else "eth0"
-        address = ip_address(UNDERLAY[node])
-        facts = NodeFacts(
-            node,
-            uplinks={4: Uplink(device, address, (ip_network("192.0.2.0/30"),), 1500)},
-            addresses={address: device},
-        )
-        own = {key: item for key, item in self._state.clients.items() if item.node == node}
-        state = replace(self._state, clients=own)
-        wanted = plan_node(state, recorded(state), facts, Settings()).objects
+        wanted = _plan(node, self._state)
         return namespaces.inside(self._space(node), lambda: self._apply(node, wanted))
 
-    def _apply(self, node: str, wanted: tuple[object, ...]) -> Programmed:
+    def _apply(self, node: str, wanted: tuple[KernelObject, ...]) -> Programmed:
         kernel = Kernel(Settings(), Path(self._folder.name) / node)
         with _accounted() as memory:
             began = time.perf_counter()
-            failures = kernel.apply(sequence(diff(wanted, kernel.read())))  # type: ignore[arg-type]
+            failures = kernel.apply(sequence(diff(wanted, kernel.read())))
             made = Programmed(time.perf_counter() - began, memory())
         if failures:
             raise DriverError(failures[0])
         return made
+
+
+def planned(node: str, clients: int, exits: int) -> tuple[KernelObject, ...]:
+    """What a node is to hold with so many of both."""
+    return _plan(node, _state(clients, exits))
+
+
+def _plan(node: str, state: ClusterState) -> tuple[KernelObject, ...]:
+    device = "to-second" if node == "first" else "eth0"
+    address = ip_address(UNDERLAY[node])
+    uplink = Uplink(device, address, (ip_network("192.0.2.0/30"),), 1500)
+    facts = NodeFacts(node, uplinks={4: uplink}, addresses={address: device})
+    own = {key: item for key, item in state.clients.items() if item.node == node}
+    seen = replace(state, clients=own)
+    return plan_node(seen, recorded(seen), facts, Settings()).objects
 
 
 def _state(clients: int, exits: int) -> ClusterState:
