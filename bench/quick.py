@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.costs import Costs
 from bench.crossing import Crossing, planned
 from bench.figures import RESULTS
 from bench.packets import quiet
@@ -61,7 +62,17 @@ def objects() -> Iterator[Guarded]:
     yield Guarded("kernel objects of one more exit on the node", (len(planned("second", 10, 101)) - held) / 100)
 
 
-GUARDS: tuple[Callable[[], Iterator[Guarded]], ...] = (objects, costs)
+def events() -> Iterator[Guarded]:
+    """Work of the controller for one event: objects translated, comparisons with selectors, exits decided about."""
+    cluster = Costs(10_000)
+    yield Guarded("steps for one more pod", cluster.of_pod())
+    yield Guarded("steps for a pod's label", cluster.of_label())
+    yield Guarded("steps for one pod less", cluster.of_gone_pod())
+    yield Guarded("steps for a status", cluster.of_status())
+    yield Guarded("steps for one more Egress", cluster.of_egress())
+
+
+GUARDS: tuple[Callable[[], Iterator[Guarded]], ...] = (objects, events, costs)
 """What is compared. A module that counts its own work has its own function here."""
 
 
