@@ -168,6 +168,7 @@ def test_two_networks_may_see_the_same_address_of_a_node(net: Networks) -> None:
     users = [client("plain", f"lent-{name}", 1, asking_for(f"lent-{name}")) for name in TABLES]
     net.apply(*pools, *made, *users)
     try:
+        net.lab.kubectl("wait", "-n", "plain", "--for=condition=Ready", "--timeout=20s", "pod", "--all")
         for name in TABLES:
             for side in BOTH.values():
                 net.comes_to_go(f"plain/lent-{name}", side, nodes)
