@@ -2,14 +2,38 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.lab.gateways import ELSEWHERE, GatewayScene
 from tests.lab.labs import lab_of, scene_of
 from tests.lab.scene import SIDES, Scene, Side
 from tests.lab.wires import BOTH, TOPOLOGY, Networks, networks_of
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sallyport.lab.driving import Lab
+
+SHARED = {
+    "lab": ("client_ip", "commands", "disturbance", "kubectl", "limits", "migration", "owners", "pools", "rules"),
+    "house": ("gateways", "health", "policies"),
+    "gateways": ("links", "maintenance", "network_disturbance", "networks", "peers"),
+}
+"""The labs that many files share: those of the fixtures below, and the files test_NAME.py that use them."""
+
+
+class ByLab(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Files that share a lab go to one process, so that none is built twice; any other file goes as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        name = Path(file).stem.removeprefix("test_")
+        return next((lab for lab, names in SHARED.items() if name in names and "apiserver" not in file), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByLab | None:
+    """In place of `--dist loadfile`."""
+    return ByLab(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,7 @@ def serve_in_thread(server: Server) -> tuple[str, Callable[[], None]]:
 @pytest.fixture(scope="session")
 def real() -> Iterator[Path]:
     """The kubeconfig of Kubernetes' own API server, which serves the Gate CRD."""
-    with lab_of("ipv4", f"t{os.getpid()}a") as lab:
+    with lab_of("ipv4", f"t{os.getpid()}k") as lab:
         lab.kubectl("apply", "-f", "-", text=json.dumps(GATES))
         lab.kubectl("wait", "--for=condition=Established", "crd/gates.test.example", "--timeout=10s")
         yield lab.record.kubeconfig
