@@ -1,13 +1,15 @@
 # Every target first makes sure that what it needs is installed (tools/bootstrap).
 SHELL := /bin/bash
 VENV ?= .venv
-# Labs wait more than they compute, so that several at a time fit two cores; those that go by time have more room.
+# Labs wait more than they compute, so that several at a time fit two cores. What goes by time has the machine for
+# itself, but for a second process with what only waits (tests/lab/conftest.py).
 LABS ?= 3
 ALONE ?= 2
 # What of the labs' tests runs on Kubernetes' own control plane, where its programs are: `core` or `all`.
 REAL ?= core
 BIN := $(VENV)/bin
 LAB_TESTS = $(BIN)/python -m pytest -q --dist loadfile
+TIMED_TESTS = $(BIN)/python -m pytest -q --dist loadgroup -n $(ALONE)
 export PATH := $(abspath $(BIN)):$(PATH):/usr/sbin:/sbin
 
 .PHONY: demo test test-embedded test-kubernetes lint bench bench-quick clean install lock crds kube-assets
@@ -26,7 +28,7 @@ test: test-embedded
 test-embedded: install lint
 	$(BIN)/python -m pytest -q -n 2 --ignore tests/lab
 	$(LAB_TESTS) -n $(LABS) -m "not alone and not kubernetes" tests/lab
-	$(LAB_TESTS) -n $(ALONE) -m alone tests/lab
+	$(TIMED_TESTS) -m alone tests/lab
 
 core := $(patsubst %,tests/lab/test_%.py,kubernetes walkthroughs kubectl owners)
 all := tests/lab
@@ -34,7 +36,7 @@ test-kubernetes: export SALLYPORT_TEST_CONTROL_PLANE := kubernetes
 test-kubernetes: install
 	$(BIN)/python tools/kube_assets.py --there
 	$(LAB_TESTS) -n $(LABS) -m "not alone and not embedded" $($(REAL))
-	$(if $(filter all,$(REAL)),$(LAB_TESTS) -n $(ALONE) -m "alone and not embedded" tests/lab)
+	$(if $(filter all,$(REAL)),$(TIMED_TESTS) -m "alone and not embedded" tests/lab)
 
 lint: install
 	$(BIN)/ruff check .

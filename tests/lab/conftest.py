@@ -31,9 +31,23 @@ class ByLab(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return next((lab for lab, names in SHARED.items() if name in names and "apiserver" not in file), file)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByLab | None:
-    """In place of `--dist loadfile`."""
-    return ByLab(config, log) if config.getoption("dist") == "loadfile" else None
+WAITING = ("api_server", "api_server_restart")
+"""Files test_NAME.py that go by time and do little but wait."""
+
+
+class ByNeed(LoadScopeScheduling):  # type: ignore[misc]
+    """What only waits goes to one process and all else to another, which so has nearly the whole machine."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = Path(nodeid.partition("::")[0]).stem.removeprefix("test_")
+        return "waits" if name in WAITING else "works"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByLab | ByNeed | None:
+    """In place of `--dist loadfile`, and of `--dist loadgroup`, which is for tests that go by time."""
+    kinds: dict[object, type[ByLab | ByNeed]] = {"loadfile": ByLab, "loadgroup": ByNeed}
+    kind = kinds.get(config.getoption("dist"))
+    return kind(config, log) if kind else None
 
 
 @pytest.fixture(scope="session")
