@@ -12,6 +12,7 @@ from tests.netns.world import run
 from sallyport.drivers import command, nftables
 from sallyport.drivers.kernel import Kernel
 from sallyport.model.kernel import ClientElement, Element, Kind
+from sallyport.model.state import ClusterState
 from sallyport.plan.skeleton import skeletons
 from sallyport.processes.hands import KernelHands
 from sallyport.reconcile.sequence import Step
@@ -66,6 +67,16 @@ async def test_what_is_read_back_is_known_and_our_own_write_is_no_news_then(hand
     assert not hands.changed()
 
 
+async def test_what_comes_after_a_look_at_the_node_is_news_though_it_was_read_back(hands: KernelHands) -> None:
+    """A link that appears while a round writes is in nothing that the round has planned by."""
+    await at_rest(hands)
+    run("a", "ip link add late type bridge")
+    hands.read()
+    assert hands.changed()
+    look(hands)
+    assert not hands.changed()
+
+
 async def test_the_heartbeat_is_no_change(hands: KernelHands) -> None:
     await at_rest(hands)
     hands.renew()
@@ -79,8 +90,13 @@ async def at_rest(hands: KernelHands) -> None:
     while loop.time() - quiet < 0.2:
         await asyncio.sleep(0.02)
         if hands.changed():
-            hands.read()
+            look(hands)
             quiet = loop.time()
+
+
+def look(hands: KernelHands) -> None:
+    """As a round begins."""
+    hands.observe(ClusterState(), "a", hands.read())
 
 
 TABLE = skeletons(SETTINGS, LINKS)

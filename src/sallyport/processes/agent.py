@@ -62,7 +62,8 @@ class Hands(Protocol):
     """What an agent does to its node and sees of it; drivers provide it. All calls block and run on one worker."""
 
     def changed(self) -> bool:
-        """Whether the kernel has told of a change since the last `read` began, be it our own; does not block."""
+        """Whether the kernel has told of a change, be it our own, since the last `read` began, or of one to links,
+        addresses or routes since the last `observe` did; does not block."""
 
     def read(self) -> Actual:
         """What the kernel and BIRD hold of ours."""
@@ -127,7 +128,7 @@ class Agent:
         self._last: NodePlan | None = None
         self._seen: Actual = {}
         self._read_at = float("-inf")
-        self._busy = False
+        self._busy = self._amiss = False
         self._worker = asyncio.Lock()
         self._announcer = Announcer(hands.announce)
         self._heartbeat = Heartbeat(client, node, now, self._watches.troubles)
@@ -232,9 +233,12 @@ class Agent:
         planned is seen to by another round."""
         await self._read()
         actual = {**self._seen, Kind.SYSCTL: await self._do(self._hands.sysctls, sysctls)}
-        if not failures and (left := diff(plan.objects, actual)):
+        left = {} if failures else diff(plan.objects, actual)
+        if left:
+            # Somebody's hand was in it, which is mended at once; what is never as it was written is not tried for ever.
             log.warning("agent.not_as_written", kinds=[kind.name for kind in left])
-            asyncio.get_running_loop().call_later(RETRY, self.wake)
+            asyncio.get_running_loop().call_later(RETRY if self._amiss else 0.0, self.wake)
+        self._amiss = bool(left)
         return not_held(plan, actual, failures) if failures else {}
 
     def _heard(self) -> Changes:

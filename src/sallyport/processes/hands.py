@@ -74,7 +74,8 @@ class KernelHands:
             return True
         self._links.hear()
         self._tables.hear()
-        return self._changed
+        # What was told after the node was looked at is not in its facts, even if it is in what was read back since.
+        return self._changed or self._stale
 
     def read(self) -> Actual:
         self.changed()  # what was said until now is in what is read now
