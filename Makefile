@@ -23,7 +23,8 @@ demo: install
 	$(BIN)/python -m tools.demo
 
 test: test-embedded
-	@if $(BIN)/python tools/kube_assets.py --there; then $(MAKE) --no-print-directory test-kubernetes; fi
+	@if $(BIN)/python tools/kube_assets.py --there; then $(MAKE) --no-print-directory test-kubernetes; \
+	else test "$(REAL)" != all; fi
 
 test-embedded: install lint
 	$(BIN)/python -m pytest -q -n 2 --ignore tests/lab
