@@ -13,7 +13,7 @@ from tests.netns.world import World, eventually, inside, run, underlay
 
 from sallyport.drivers.bird import Bird
 from sallyport.drivers.nftables import Tables
-from sallyport.model.kernel import Element, Kind, Peer
+from sallyport.model.kernel import Bootstrap, Element, Fib, Kind, Peer
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Family
 from sallyport.plan.skeleton import skeletons
@@ -186,3 +186,23 @@ def test_without_bird_installed_writing_fails(tmp_path: Path, monkeypatch: pytes
     """It is a failure like any other, so that the rest of a round goes on."""
     monkeypatch.setattr("sallyport.drivers.bird.BIRD", "bird-that-nobody-has")
     assert Bird(tmp_path).change([session(1, 4)], []) == ["bird: No such file or directory"]
+
+
+def test_a_change_that_brings_a_table_is_done_when_the_table_is_filled(world: World, pair: Pair) -> None:
+    """What leads packets to the table is written next: all routes of its networks, of both families, are there by then,
+    and those of a table that is left are gone."""
+    many = [Bootstrap("red", f"10.{half}.{low}.0/24", "eth0") for half in range(80, 90) for low in range(256)]
+    many += [Bootstrap("blue", f"fd80:{low:x}::/64", "eth0") for low in range(1000)]
+
+    def count(table: int) -> tuple[int, int]:
+        """How many routes of each family BIRD has put into a table."""
+        four, six = (run("a", f"ip -{family} route show table all proto bird") for family in FAMILIES)
+        return four.count(f" table {table} "), six.count(f" table {table} ")
+
+    with inside("a"):
+        assert pair.birds["a"].change([*many, Fib(500, ("red", "blue"))], []) == []
+        for new, old in ((510, 500), (500, 510)):
+            assert pair.birds["a"].change([Fib(new, ("red", "blue"))], []) == []
+            assert count(new) == (2560, 1000)
+            assert pair.birds["a"].change([], [Fib(old, ("red", "blue"))]) == []
+            assert count(old) == (0, 0)

@@ -16,6 +16,7 @@ from typing import TextIO
 from sallyport.drivers import birdconf
 from sallyport.drivers.birdconf import MAIN, BirdObject
 from sallyport.drivers.command import GONE, run
+from sallyport.drivers.filling import BIRD_ROUTES, is_filled
 from sallyport.model.kernel import Fib, Kind, Peer, Session
 from sallyport.model.state import FAMILIES, IPAddress
 
@@ -27,12 +28,12 @@ _TAKEN = frozenset({"0003", "0004", "0005", "0018"})
 """Codes that end a `configure` that was taken, at once or behind the one before (BIRD's doc/reply_codes)."""
 _NO_ROUTER_ID = "192.0.0.8"
 """BIRD wants an IPv4 router id even where nobody is told one: a dummy (RFC 7600)."""
-_ROUTES = "12"
-"""The protocol number of BIRD's routes (RTPROT_BIRD in linux/rtnetlink.h)."""
 _ESRCH = "No such process"
 """What ip says of a route that is not there."""
 _PATIENCE = 5
 """Seconds within which a BIRD that was started answers, and one that was told to end does not any more."""
+_FILLING = 2
+"""Seconds that a new table has to be filled, which takes milliseconds: a route that the kernel refuses never comes."""
 
 
 class Bird:
@@ -178,7 +179,10 @@ class Bird:
         if not any(line[:4] in _TAKEN for line in answer):
             return [f"bird configure: {' '.join(answer)}"]
         self._part.replace(self._config)
-        return _flush(_tables(before) - _tables(objects))
+        old, tables = _tables(before), _tables(objects)
+        fresh = [item for item in objects.values() if isinstance(item, Fib) and item.table in tables - old]
+        _soon(lambda: all(is_filled(self.ask, item) for item in fresh), _FILLING)
+        return _flush(old - tables)
 
     def _router_id(self, objects: Mapping[object, BirdObject]) -> str:
         """It stays as it is, since another one would end every session."""
@@ -283,12 +287,12 @@ def _last(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").removeprefix("bird: ")
 
 
-def _soon(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _PATIENCE
+def _soon(condition: Callable[[], bool], patience: float = _PATIENCE) -> bool:
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(0.01)
     return True
 
 
@@ -307,7 +311,7 @@ def _flush(tables: Collection[int]) -> list[str]:
     failures = []
     for table in sorted(tables):
         for family in FAMILIES:
-            argv = ["ip", f"-{family}", "route", "flush", "table", str(table), "proto", _ROUTES]
+            argv = ["ip", f"-{family}", "route", "flush", "table", str(table), "proto", str(BIRD_ROUTES)]
             done = run(argv)
             # BIRD is taking out those that it still had, and a route that is gone already is the end of ip's work.
             deadline = time.monotonic() + _PATIENCE

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 
 from sallyport.drivers.bird import Bird
 from sallyport.drivers.birdconf import network_table, session_protocol
+from sallyport.drivers.filling import prefix
 from sallyport.model.kernel import Announced, Bootstrap, Fib, Session
 from sallyport.model.plan import Learned
 from sallyport.model.state import FAMILIES, IPNetwork
@@ -70,17 +71,17 @@ class Router:
         """The first `limit` routes of a network, IPv4 first, each with the first of its next hops."""
         found: list[Learned] = []
         for family in FAMILIES:
-            prefix: IPNetwork | None = None
+            where: IPNetwork | None = None
             for line in self._lines(f"show route table {network_table(network, family)} {_CHOSEN}"):
                 if len(found) == limit:
                     break
                 if hop := _HOP.fullmatch(line.partition(" weight")[0].partition(" onlink")[0]):
-                    if prefix is not None:
+                    if where is not None:
                         via = ip_address(hop["via"].partition("%")[0]) if hop["via"] else None
-                        found.append(Learned(prefix, via, hop["device"]))
-                    prefix = None
-                elif text := _prefix(line):
-                    prefix = ip_network(text)
+                        found.append(Learned(where, via, hop["device"]))
+                    where = None
+                elif text := prefix(line):
+                    where = ip_network(text)
         return tuple(found)
 
     def prefixes(self, network: str) -> frozenset[IPNetwork]:
@@ -88,7 +89,7 @@ class Router:
         before, now = self._parsed.get(network, {}), {}
         for family in FAMILIES:
             for line in self._lines(f"show route table {network_table(network, family)} {_CHOSEN}"):
-                if text := _prefix(line):
+                if text := prefix(line):
                     now[text] = before.get(text) or ip_network(text)
         self._parsed[network] = now
         return frozenset(now.values())
@@ -98,9 +99,3 @@ class Router:
             yield from self._bird.answer(command)
         except OSError:
             return
-
-
-def _prefix(line: str) -> str:
-    """The prefix that a line of `show route` begins with, "" for one that goes on about the one before."""
-    first = line[5:] if line.startswith("1007-") else line[1:]
-    return first.partition(" ")[0] if "/" in first[:44] and not first.startswith("\t") else ""
