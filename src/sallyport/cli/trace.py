@@ -223,7 +223,7 @@ def _ruled(decides: Ruling, decision: Decision | None, destination: IPAddress) -
         if destination in ip_network(network):
             kept, _, reason = to.partition("blocked, ")
             names = [name.rpartition("/")[0] or name for name in kept.split(", ") if name]
-            by = f"gateway{'s' if len(names) > 1 else ''} {', '.join(names)}"
+            by = f"gateway{'s' if len(names) > 1 else ''} {', '.join(names)}{_because(decision)}"
             return f"governed by {decides.by}: {f'dropped ({reason})' if reason else by}"
     return f"governed by {decides.by}{_because(decision)}"
 

@@ -91,6 +91,7 @@ def _divided(item: Governed, here: Here) -> tuple[str, tuple[KernelObject, ...],
     objects: list[KernelObject] = []
     targets: list[tuple[str, str]] = []
     told: list[str] = []
+    doubts: dict[str, None] = {}
     places: set[str] = set()
     known: dict[tuple[Hops, str], tuple[Choice, str]] = {}  # a hole in a destination cuts it into many parts
     for part in item.parts:
@@ -108,10 +109,12 @@ def _divided(item: Governed, here: Here) -> tuple[str, tuple[KernelObject, ...],
                 objects.append(chain)
             known[asked] = (choice, chain.name if chain else str(choice.plain))
             places |= choice.places
+            doubts |= {choice.reason: None} if choice.exits and choice.reason else {}
         choice, target = known[asked]
         targets.append((str(part.network), target))
         told.append(f"{part.network}: {', '.join(choice.exits) or f'blocked, {choice.reason}'}")
-    reason = "" if places else "; ".join(dict.fromkeys(line.partition("blocked, ")[2] for line in told) or told)
+    blocked = dict.fromkeys(line.partition("blocked, ")[2] for line in told) or told
+    reason = "; ".join(doubts if places else blocked)
     state = next(iter(places)) if len(places) == 1 else "shared" if places else "blocked"
     decision = Decision(item.client.key, family, "", state, reason, tuple(told))
     if len(targets) == 1 and targets[0][1]:
@@ -140,14 +143,23 @@ class Choice:
 
 def choose(part: Part, item: Governed, here: Here) -> Choice:
     """The exits of a part that may be used now: all of them for connections that they have, and for new ones those
-    that are not leaving, within the client's limit and on its own node where that is preferred."""
+    that are not leaving, within the client's limit and on its own node where that is preferred.
+
+    A node that BFD calls down is left for another one, never for none: a BIRD that is started anew, and nothing else,
+    takes its sessions down for a moment, and what goes to a node that is dead reaches nobody either.
+    """
     hops = part.hops or Hops(())
     permitted = hops.exits
     if hops.limit:
         permitted = here.state.chosen.get(item.client.key, {}).get(part.wanted, ())
     of_family = [key for key in hops.exits if _is_of(key, item.family, here)]
     ways = {key: found for key in of_family if (found := _usable(key, hops, item.family, here)).where != "blocked"}
+    lost = {key: reason for key in ways if (reason := _lost(key, here))}
     fresh = [key for key in ways if key in permitted and not here.state.exits[key].leaving]
+    fresh = [key for key in fresh if key not in lost] or fresh
+    ways = {key: found for key, found in ways.items() if key in fresh or key not in lost} or ways
+    doubts = dict.fromkeys(lost[key] for key in fresh if key in lost)
+    doubt = f"{'; '.join(doubts)}, and there is no other" if doubts else ""
     local = [key for key in fresh if here.state.exits[key].node == here.facts.node]
     fresh = local if hops.prefer_local and local else fresh
     if not ways:
@@ -156,12 +168,12 @@ def choose(part: Part, item: Governed, here: Here) -> Choice:
     places = frozenset(ways[key].where for key in fresh)
     if not hops.keep and len(ways) == 1:
         ((key, found),) = ways.items()
-        return Choice(objects, (key,), plain=found.id, places=places)
+        return Choice(objects, (key,), plain=found.id, places=places, reason=doubt)
     if not fresh:
         objects += nowhere(item.family, here, "").objects
     ids = sorted(ways[key].id for key in fresh)
     kept = sorted(found.id for found in ways.values())
-    reason = "" if fresh else "all gateways that it may use are leaving or are not chosen yet"
+    reason = doubt if fresh else "all gateways that it may use are leaving or are not chosen yet"
     return Choice(objects, tuple(fresh), tuple(ids), tuple(kept), places=places, reason=reason)
 
 
@@ -181,16 +193,21 @@ def _is_of(key: str, family: Family, here: Here) -> bool:
     return assignment is not None and wanted in (None, family) and (address is None or address.version == family)
 
 
+def _lost(key: str, here: Here) -> str:
+    """Why an exit's node counts as dead; "" if it does not."""
+    node = here.state.exits[key].node
+    lost = node and here.facts.peers.get(node) is Liveness.DOWN
+    return f"node {node} of gateway {key.rpartition('/')[0] or key} is down" if lost else ""
+
+
 def _usable(key: str, hops: Hops, family: Family, here: Here) -> Towards:
-    """The way to an exit, blocked where it or its node is known to be unfit."""
+    """The way to an exit, blocked where it is known to be unfit."""
     exit_ = here.state.exits[key]
     name = key.rpartition("/")[0] or key
     if not exit_.ready and not hops.own:
         return nowhere(family, here, f"gateway {name} is not ready")
     if key in here.facts.failed:
         return nowhere(family, here, f"gateway {name} does not answer")
-    if exit_.node and here.facts.peers.get(exit_.node) is Liveness.DOWN:
-        return nowhere(family, here, f"node {exit_.node} of gateway {name} is down")
     return towards(key, family, here)
 
 

@@ -26,7 +26,7 @@ from sallyport.model.state import FAMILIES, ClusterState, IPAddress, ObjectRef
 from sallyport.plan.cluster import recorded
 from sallyport.plan.networks import honoured, standing
 from sallyport.plan.node import located, plan_node
-from sallyport.processes.announcer import Announcer
+from sallyport.processes.announcer import Announcement, Announcer
 from sallyport.processes.doorstep import Doorstep
 from sallyport.processes.heartbeat import Heartbeat
 from sallyport.processes.liveness import Sessions
@@ -125,6 +125,7 @@ class Agent:
         self._newcomers = Newcomers()
         self._states: dict[str, str] = {}
         self._claimed: set[str] = set()
+        self._contested: set[Announcement] = set()
         self._last: NodePlan | None = None
         self._seen: Actual = {}
         self._read_at = float("-inf")
@@ -332,13 +333,18 @@ class Agent:
         self, previous: NodePlan | None, plan: NodePlan, assignments: Mapping[str, Assignment], facts: NodeFacts
     ) -> None:
         """Announce what was just taken, and what another node has claimed and announced while it was ours: an agent
-        that was frozen has kept its addresses and yet lost its neighbours."""
+        that was frozen has kept its addresses and yet lost its neighbours. It begins anew when the other one's claim is
+        seen, as what was left of its own announcements may have gone out before the other's, and when that claim is
+        gone, since the other one goes on until it has seen ours."""
         here = {item for item in plan.announcements if item[1] in facts.held and item[1] in facts.addresses}
         known = set(previous.announcements) if previous else here
         others = {plan.held[name] for name in plan.held if assignments[name].holder not in ("", self._node)}
+        contested = {item for item in plan.announcements if item[1] in others}
         for item in plan.announcements:
-            if item not in known or item[1] in others:
-                self._announcer.start(item)
+            turned = (item in contested) != (item in self._contested)
+            if turned or item not in known or item in contested:
+                self._announcer.start(item, anew=turned)
+        self._contested = contested
         self._announcer.stop_all_but(frozenset(plan.announcements))
 
     async def _renewing(self) -> None:

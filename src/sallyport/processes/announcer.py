@@ -19,8 +19,10 @@ class Announcer:
         self._send, self._moments = send, moments
         self._running: dict[Announcement, asyncio.Task[None]] = {}
 
-    def start(self, item: Announcement) -> None:
-        """Announce from now on; one that is under way is not begun anew."""
+    def start(self, item: Announcement, *, anew: bool = False) -> None:
+        """Announce from now on; what is under way goes on, unless it is to be begun anew."""
+        if anew and item in self._running:
+            self._running.pop(item).cancel()
         if item not in self._running:
             self._running[item] = asyncio.create_task(self._announce(item))
 

@@ -79,6 +79,26 @@ def test_gateways_of_a_node_that_is_down_get_nothing(seen: Liveness, used: tuple
     assert (shared(plan).fresh, shared(plan).kept) == (used, used)
 
 
+def test_a_node_that_is_down_is_left_for_another_gateway_and_never_for_none() -> None:
+    """A BIRD that is started anew takes its sessions down for a moment; the exit's node goes on judging packets."""
+    plan = planned(cluster(by("far")), facts_of(1, peers={"node-2": Liveness.DOWN}))
+    assert (shared(plan).fresh, shared(plan).kept) == ((2,), (2,))
+    assert decision(plan).state == "remote"
+    assert decision(plan).reason == "node node-2 of gateway gw/far is down, and there is no other"
+
+
+def test_a_client_that_may_use_only_the_gateway_of_a_node_that_is_down_stays_with_it() -> None:
+    """Connections that it has with others, from before it was limited, go on by these."""
+    state = cluster(by("near", "far", limit=1), chosen={("prod", "c"): {"0.0.0.0/0": (FAR.key,)}})
+    plan = planned(state, facts_of(1, peers={"node-2": Liveness.DOWN}))
+    assert (shared(plan).fresh, shared(plan).kept) == ((2,), (1, 2))
+
+
+def test_a_gateway_that_leaves_a_node_that_is_down_gets_no_new_connections() -> None:
+    plan = planned(cluster(by("far"), [replace(FAR, leaving=True)]), facts_of(1, peers={"node-2": Liveness.DOWN}))
+    assert (shared(plan).fresh, shared(plan).kept) == ((), (2,))
+
+
 def test_a_gateway_that_is_leaving_keeps_its_connections_and_gets_no_new_ones() -> None:
     plan = planned(cluster(by("near", "far"), [NEAR, replace(FAR, leaving=True)]))
     assert (shared(plan).fresh, shared(plan).kept) == ((1,), (1, 2))
@@ -99,7 +119,6 @@ def test_where_all_are_leaving_new_connections_are_led_nowhere() -> None:
         ([], facts_of(1), "there is no gateway for it"),
         ([replace(FAR, ready=False)], facts_of(1), "gateway gw/far is not ready"),
         ([FAR], replace(facts_of(1), failed=frozenset({FAR.key})), "gateway gw/far does not answer"),
-        ([FAR], facts_of(1, peers={"node-2": Liveness.DOWN}), "node node-2 of gateway gw/far is down"),
         ([a_gateway("far", 2)], facts_of(1), "it has no egress IP"),
         ([replace(FAR, node="node-9", holder="node-9")], facts_of(1), "node node-9, which holds its egress IP, cannot"),
         ([a_gateway("far", 2, family=6, number=2)], facts_of(1), "it has no IPv4 gateway"),

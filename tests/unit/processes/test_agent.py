@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from sallyport.drivers.web import Answer
-from sallyport.model.plan import Liveness, NodeFacts, RoutingReport
+from sallyport.model.plan import Assignment, Liveness, NodeFacts, NodePlan, RoutingReport
 from sallyport.model.settings import Settings
 from sallyport.model.state import ClusterState, Node
 from sallyport.processes.agent import Agent
@@ -32,14 +32,14 @@ class Seen:
         raise AssertionError("nothing is held here")
 
 
-async def verdicts(hands: Any, rounds: int) -> list[Any]:
-    """What node-1 says of its peers, round by round."""
+def agent_of(hands: Any) -> Agent:
+    """The agent of node-1, which is not run."""
     client: Any = None
 
     async def get(url: str) -> Answer:
         raise AssertionError(f"no gateway is to be polled, and {url} was")
 
-    agent = Agent(
+    return Agent(
         client,
         hands,
         node="node-1",
@@ -48,6 +48,11 @@ async def verdicts(hands: Any, rounds: int) -> list[Any]:
         now=lambda: datetime.now(UTC),
         get=get,
     )
+
+
+async def verdicts(hands: Any, rounds: int) -> list[Any]:
+    """What node-1 says of its peers, round by round."""
+    agent = agent_of(hands)
     return [(await agent._facts(STATE, {}, {})).peers for _ in range(rounds)]
 
 
@@ -60,3 +65,29 @@ async def test_a_session_that_was_ended_and_begun_anew_is_not_the_loss_of_its_pe
 async def test_a_session_that_ends_is_the_loss_of_its_peer() -> None:
     hands = Seen({"10.0.0.2": "Up"}, {"10.0.0.2": "Down"})
     assert await verdicts(hands, 2) == [{"node-2": Liveness.UP}, {"node-2": Liveness.DOWN}]
+
+
+class Told:
+    """In place of the announcer: what is to be announced, and whether from its first moment on."""
+
+    def __init__(self) -> None:
+        self.heard: list[bool] = []
+
+    def start(self, item: object, *, anew: bool = False) -> None:
+        self.heard.append(anew)
+
+    def stop_all_but(self, kept: object) -> None:
+        assert kept
+
+
+async def test_an_address_that_another_node_claimed_is_announced_anew_then_and_when_the_claim_is_gone() -> None:
+    """A frozen agent goes on in the middle of its own announcements, which may all be out before the other's last.
+    While the claim stands it is told again and again; when that is over, from the first moment on: the last word."""
+    told, agent = Told(), agent_of(Seen())
+    agent._announcer = told  # type: ignore[assignment]
+    address = ip_address("10.0.0.5")
+    plan = NodePlan("node-1", announcements=(("eth0", address),), held={"web": address})
+    facts = NodeFacts("node-1", addresses={address: "eth0"}, held=frozenset({address}))
+    for holder in ("node-1", "node-2", "node-2", "node-1", "node-1"):
+        agent._announce(plan, plan, {"web": Assignment(7, address, holder=holder)}, facts)
+    assert told.heard == [True, False, True]

@@ -34,3 +34,16 @@ async def test_an_address_that_was_given_up_is_announced_no_more() -> None:
     await asyncio.sleep(0)
     announcer.start(ITEM)
     await sent_until(sent, 2)
+
+
+async def test_what_is_begun_anew_is_announced_from_the_first_moment_on() -> None:
+    """An agent that was frozen in the middle of its announcements has another node's to follow."""
+    sent: list[tuple[str, IPAddress]] = []
+    announcer = Announcer(lambda *item: sent.append(item), moments=(0.0, 0.01, 60.0))
+    announcer.start(ITEM)
+    await sent_until(sent, 2)
+    announcer.start(ITEM)
+    await asyncio.sleep(0)
+    announcer.start(ITEM, anew=True)
+    await sent_until(sent, 4)
+    assert sent == [ITEM] * 4
