@@ -81,6 +81,12 @@ def sessions(net: Networks, node: str) -> list[list[str]]:
     return [line.split() for line in lines if line.startswith("bgp-")]
 
 
+def has_recovered(net: Networks, node: str) -> bool:
+    """Whether a node's BIRD has told its peers all that it has since it was started. One that ends before that has its
+    routes forgotten: stale ones outlive no second restart (RFC 4724, section 4.2)."""
+    return "Graceful restart recovery" not in net.bird(node, "show", "status")
+
+
 def test_an_agent_that_is_killed_disturbs_neither_packets_nor_sessions(net: Networks) -> None:
     """While the agent of the gateways' node is killed and started again, no request is lost; rules, tables, a route
     that a user has put there, and BGP sessions are what they were, since the same moment."""
@@ -115,6 +121,7 @@ def test_a_bird_that_is_killed_is_started_again_and_lets_nothing_out_elsewhere(n
         until(lambda: not sessions(net, "node-2"), "it has ended")
         until(lambda: up(net, "node-2") == 6, "sessions are back", 20)
     becomes(lambda: kernel(net, "node-2"), before)
+    until(lambda: has_recovered(net, "node-2"), "its restart is over", 20)
 
 
 @contextlib.contextmanager
@@ -152,6 +159,7 @@ def test_a_bird_that_is_killed_costs_no_request_where_routers_restart_gracefully
             until(lambda: path.read_text() not in ("", old), "another one has taken its place", 5)
             until(lambda: up(net, "node-2") == 6, "sessions are back", 20)
             assert (net.ready("red"), net.ready("yellow")) == (1, 1)
+            until(lambda: has_recovered(net, "node-2"), "its restart is over", 20)
     becomes(lambda: kernel(net, "node-2"), before)
 
 
