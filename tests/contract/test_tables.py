@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from tests.contract.objects import LINKS, RICH, SETTINGS, differences, settle
-from tests.netns.world import run
+from tests.netns.world import eventually, run
 
 from sallyport.drivers.kernel import Kernel
 from sallyport.model.kernel import ClientElement, Element, Kind
@@ -46,6 +46,23 @@ def test_renewal_prolongs_and_shortens(kernel: Kernel) -> None:
     for seconds, shown in ((60, "timeout 1m"), (3600, "timeout 1h"), (60, "timeout 1m")):
         kernel.tables.renew(seconds)
         assert shown in run("a", "nft list set inet sallyport alive")
+
+
+def test_what_lives_is_prolonged_and_what_has_run_out_is_not_made_anew(kernel: Kernel) -> None:
+    """Others may have taken over by then."""
+    assert settle(kernel, skeletons(SETTINGS, ())) == []
+    assert not kernel.tables.prolong(60), "it was never there"
+    kernel.tables.renew(60)
+    assert kernel.tables.prolong(3600)
+    assert "timeout 1h" in run("a", "nft list set inet sallyport alive")
+    kernel.tables.renew(1)
+    assert eventually(lambda: "3784" not in run("a", "nft list set inet sallyport alive"))
+    assert not kernel.tables.prolong(60)
+    assert "3784" not in run("a", "nft list set inet sallyport alive")
+
+
+def test_without_a_table_nothing_is_prolonged(kernel: Kernel) -> None:
+    assert not kernel.tables.prolong(60)
 
 
 def test_new_rules_drop_elements_of_sets_that_they_lack(kernel: Kernel) -> None:

@@ -129,11 +129,17 @@ def sweeping(table: str, chain: str) -> Part:
 def renewal(table: str, name: str, port: int, seconds: int) -> list[Part]:
     """Have a port's time begin anew. Kernels before 6.12 do not extend a living element's time when it is added again,
     so it is added, deleted and added."""
+    deleted, added = prolonging(table, name, port, seconds)
+    return [added, deleted, added]
+
+
+def prolonging(table: str, name: str, port: int, seconds: int) -> list[Part]:
+    """The same for a port that is there. Where its time has run out, the kernel has nothing to delete, and refuses."""
     key = nest(_KEY, attribute(_VALUE, struct.pack("!H", port)))
     timed = nest(_ITEM, key, attribute(_TIMEOUT, struct.pack("!Q", seconds * 1000)))
     place = text(_TABLE, table) + text(_SET, name)
     added = (_NEW_ELEMENT, CREATE, place + nest(_ELEMENTS, timed))
-    return [added, (_DEL_ELEMENT, 0, place + nest(_ELEMENTS, nest(_ITEM, key))), added]
+    return [(_DEL_ELEMENT, 0, place + nest(_ELEMENTS, nest(_ITEM, key))), added]
 
 
 def transaction(parts: Sequence[Part]) -> list[bytes]:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from sallyport.drivers.wire import Attributes, Link, RefusedError, attributes, string, text
@@ -35,6 +36,8 @@ _BITS = 6
 """Of nft's number of a type, within that of a concatenation."""
 _WIDTH = {7: 4, 8: 16, 13: 2, 19: 4, 41: 16}
 """Bytes of a key by nft's number of its type: IPv4, IPv6, port, mark, name of an interface."""
+_SETS, _RULES = 64, 1024
+"""Answers whose meaning is known, so that it is worked out once: some more than our tables have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def listing(link: Link, family: str, table: str, wanted: Callable[[str], bool]) 
             members += _members(link, named + text(_NAME, name), name, found)
     return Listing(
         chains=tuple(string(item[_CHAIN_NAME]) for item in chains if item.get(_TABLE) == own),
-        rules=tuple(_rule(body) for body in link.dump(GET_RULE, named)),
+        rules=tuple(_rule(_after_head(body)) for body in link.dump(GET_RULE, named)),
         members=tuple(members),
     )
 
@@ -94,12 +97,18 @@ def members(link: Link, family: str, table: str, name: str) -> tuple[Member, ...
         found = dict(attributes(link.get(GET_SET, asked), GENERIC.size))
     except RefusedError:
         return ()
-    return tuple(_members(link, asked, name, found))
+    return _members(link, asked, name, found)
 
 
+def _after_head(body: bytes) -> bytes:
+    """Without what numbers the kernel's transactions, of which there is one each second."""
+    return body[GENERIC.size :]
+
+
+@lru_cache(_RULES)
 def _rule(body: bytes) -> tuple[str, str]:
     chain, data = "", b""
-    for kind, value in attributes(body, GENERIC.size):
+    for kind, value in attributes(body):
         if kind == _NAME:
             chain = string(value)
         elif kind == _USERDATA:
@@ -112,10 +121,19 @@ def _rule(body: bytes) -> tuple[str, str]:
     return chain, ""
 
 
-def _members(link: Link, asked: bytes, name: str, about: Attributes) -> Iterator[Member]:
-    types = _types(_number(about.get(_KEY_TYPE, b"")))
+def _members(link: Link, asked: bytes, name: str, about: Attributes) -> tuple[Member, ...]:
+    types = tuple(_types(_number(about.get(_KEY_TYPE, b""))))
     flags = _number(about.get(_SET_FLAGS, b""))
-    found = [dict(attributes(item)) for body in link.dump(GET_ELEMENT, asked) for item in _listed(body)]
+    return _meant(name, types, flags, tuple(map(_after_head, link.dump(GET_ELEMENT, asked))))
+
+
+@lru_cache(_SETS)
+def _meant(name: str, types: tuple[int, ...], flags: int, bodies: tuple[bytes, ...]) -> tuple[Member, ...]:
+    """The members of a set, of its types and flags, that the kernel's answer has in it."""
+    return tuple(_parsed(name, types, flags, [dict(attributes(item)) for body in bodies for item in _listed(body)]))
+
+
+def _parsed(name: str, types: Sequence[int], flags: int, found: Sequence[Attributes]) -> Iterator[Member]:
     if flags & _INTERVAL and len(types) == 1:
         for first, last in _intervals(found, _WIDTH.get(types[0], 4)):
             yield Member(name, _span(first, last))
@@ -130,7 +148,7 @@ def _members(link: Link, asked: bytes, name: str, about: Attributes) -> Iterator
 
 
 def _listed(body: bytes) -> Iterator[bytes]:
-    for kind, value in attributes(body, GENERIC.size):
+    for kind, value in attributes(body):
         if kind == _ELEMENTS:
             for _, item in attributes(value):
                 yield item

@@ -7,9 +7,9 @@ from typing import Literal
 
 from sallyport.drivers import nfbatch
 from sallyport.drivers.command import run
-from sallyport.drivers.members import CLIENT_SETS, PASSING, Change, Members, Transaction, elements
+from sallyport.drivers.members import CLIENT_SETS, PASSING, Change, Members, Transaction
 from sallyport.drivers.nfnetlink import NETFILTER, Listing, listing, members
-from sallyport.drivers.wire import Link
+from sallyport.drivers.wire import Lasting, Link
 from sallyport.model.kernel import Chain, Element, KernelObject, Kind, Skeleton
 from sallyport.model.settings import Settings
 from sallyport.model.state import IPAddress
@@ -36,6 +36,7 @@ class Tables:
         self._settings = settings
         self._name = settings.table_name
         self._members: Members | None = None
+        self._kernel = Lasting(NETFILTER)
 
     def read(self) -> dict[Kind, dict[object, KernelObject]]:
         """Skeletons and elements that are in the kernel. A skeleton whose rules were changed has no digest."""
@@ -52,21 +53,22 @@ class Tables:
                 continue
             skeleton = Skeleton(family, self._name, _digest(table))
             found[Kind.SKELETON][skeleton.key] = skeleton
-            for element in elements(table):
-                found[element.kind][element.key] = element
+            members = Members.listed(self._settings, table)
+            for key, element in members.elements.items():
+                found[element.kind][key] = element
             if family == "inet":
-                self._members = Members.listed(self._settings, table)
+                self._members = members
             for chain in _choosing(table):
                 found[Kind.CHAIN][chain.key] = chain
         return found
 
     def _list(self, family: str) -> Listing | None:
-        with Link(NETFILTER) as link:
+        with self._kernel.link() as link:
             return listing(link, family, self._name, lambda name: name == ALIVE or not PASSING.match(name))
 
     def undecided(self) -> frozenset[IPAddress]:
         """Addresses that the guard has stopped within the last minute because nothing was decided about them."""
-        with Link(NETFILTER) as link:
+        with self._kernel.link() as link:
             found = [item for name in ("unknown4", "unknown6") for item in members(link, "inet", self._name, name)]
         return frozenset(ip_address(item.key) for item in found)
 
@@ -137,9 +139,12 @@ class Tables:
         or to give a second value to a key, and the table is read anew.
         """
         changes = [(item, False) for item in deletes] + [(item, True) for item in upserts]
-        if self._members is not None and (after := _at_once(changes, self._members)) is not None:
-            self._members = after
-            return []
+        if self._members is not None:
+            with self._kernel.link() as link:
+                after = _at_once(link, changes, self._members)
+            if after is not None:
+                self._members = after
+                return []
         table = self._list("inet")
         if table is None:
             return [f"nft {item.set} {item.member}: there is no table inet {self._name}" for item in upserts]
@@ -157,11 +162,17 @@ class Tables:
 
     def renew(self, seconds: int) -> None:
         """Renew the dead-man element, where there is our table."""
-        with Link(NETFILTER) as link:
+        with self._kernel.link() as link:
             link.transact(nfbatch.transaction(nfbatch.renewal(self._name, ALIVE, _BFD, seconds)))
 
+    def prolong(self, seconds: int) -> bool:
+        """Renew the dead-man element if it still lives, and do nothing otherwise; whether it did."""
+        with self._kernel.link() as link:
+            parts = nfbatch.prolonging(self._name, ALIVE, _BFD, seconds)
+            return link.transact(nfbatch.transaction(parts)) is None
 
-def _at_once(changes: Sequence[Change], members: Members) -> Members | None:
+
+def _at_once(link: Link, changes: Sequence[Change], members: Members) -> Members | None:
     """What there is when the kernel has taken all of the changes; None where it has taken none."""
     done, after = members.change(changes)
     if not done:
@@ -170,8 +181,7 @@ def _at_once(changes: Sequence[Change], members: Members) -> Members | None:
         parts = done.messages()
     except nfbatch.Unfit:
         return None
-    with Link(NETFILTER) as link:
-        return after if link.transact(parts) is None else None
+    return after if link.transact(parts) is None else None
 
 
 def _carry_out(changes: Sequence[Change], members: Members) -> tuple[list[str], Members]:

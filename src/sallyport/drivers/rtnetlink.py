@@ -7,7 +7,8 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from sallyport.drivers.wire import Attributes, Link, attribute, attributes, number, string
@@ -36,6 +37,8 @@ _VNI, _LOCAL, _LEARNING, _PORT, _LOCAL6, _GROUP_POLICY = 1, 4, 7, 15, 17, 23
 """Attributes of VXLAN devices (linux/if_link.h)."""
 _THERE, _OWN, _LABEL, _FLAGS = 1, 2, 3, 8
 _HOP = struct.Struct("=HBBi")
+_REMEMBERED = 1024
+"""Interfaces, as the kernel describes them, that need not be worked out anew: more than a node has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,10 @@ def interfaces(link: Link) -> tuple[Interface, ...]:
         _, length, _, scope, index = _ADDRESS.unpack_from(body)
         addresses.setdefault(index, []).append(_address(dict(attributes(body, _ADDRESS.size)), length, scope))
     asked = _LINK.pack(0, 0, 0, 0, 0) + number(_MASK, _WITHOUT_COUNTERS)
-    return tuple(_interface(body, addresses) for body in link.dump(_GET_LINK, asked))
+    listed = [_interface(body) for body in link.dump(_GET_LINK, asked)]
+    return tuple(
+        replace(item, addresses=tuple(addresses[item.index])) if item.index in addresses else item for item in listed
+    )
 
 
 def _address(found: Attributes, length: int, scope: int) -> Address:
@@ -96,7 +102,9 @@ def _address(found: Attributes, length: int, scope: int) -> Address:
     return Address(ip_address(found.get(_OWN) or found[_THERE]), length, scope, flags, string(found.get(_LABEL, b"")))
 
 
-def _interface(body: bytes, addresses: Mapping[int, list[Address]]) -> Interface:
+@lru_cache(_REMEMBERED)
+def _interface(body: bytes) -> Interface:
+    """An interface, whose addresses are told apart."""
     _, _, index, flags, _ = _LINK.unpack_from(body)
     found = dict(attributes(body, _LINK.size))
     info = dict(attributes(found.get(_INFO, b"")))
@@ -106,7 +114,7 @@ def _interface(body: bytes, addresses: Mapping[int, list[Address]]) -> Interface
         mtu=int.from_bytes(found.get(_MTU, b""), sys.byteorder),
         up=bool(flags & _UP),
         vxlan=_vxlan(dict(attributes(info.get(_DATA, b"")))) if string(info.get(_KIND, b"")) == "vxlan" else None,
-        addresses=tuple(addresses.get(index, ())),
+        addresses=(),
     )
 
 

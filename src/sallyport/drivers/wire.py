@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from sallyport.drivers.command import DriverError
 
@@ -109,6 +110,10 @@ class Link:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ask no more."""
         self._socket.close()
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
@@ -194,6 +199,30 @@ class Link:
             pass
         finally:
             self._socket.settimeout(_PATIENCE)
+
+
+class Lasting:
+    """A link that is kept from one use to the next. When a socket for nftables is closed, the kernel first ends what
+    was taken out of anybody's tables, for which it waits ten milliseconds and more (nf_tables_rcv_nl_event)."""
+
+    def __init__(self, protocol: int) -> None:
+        self._protocol = protocol
+        self._idle: list[Link] = []
+
+    @contextmanager
+    def link(self) -> Iterator[Link]:
+        """A link for one use at a time. After an error that is no refusal, there may be more to come on it than anybody
+        asks for, and it is not used again."""
+        link = self._idle.pop() if self._idle else Link(self._protocol)
+        done = False
+        try:
+            yield link
+            done = True
+        finally:
+            if done:
+                self._idle.append(link)
+            else:
+                link.close()
 
 
 def _refusal(kind: int, flags: int, body: bytes) -> RefusedError:
