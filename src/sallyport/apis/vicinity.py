@@ -16,6 +16,7 @@ class Vicinity:
         self._left: set[str] = set()
         self._known: dict[str, Exit] = {}
         self._claimants: dict[Hashable, set[str]] = {}
+        self._contested: set[Hashable] = set()
 
     def follow(self, exits: Mapping[str, Exit], changed: Iterable[str]) -> None:
         """Take in those exits that have changed, or are gone."""
@@ -23,11 +24,9 @@ class Vicinity:
         for name in changed:
             before, now = self._known.pop(name, None), exits.get(name)
             for claim in _claims(before):
-                self._claimants[claim].discard(name)
-                if not self._claimants[claim]:
-                    del self._claimants[claim]
+                self._claim(claim, self._claimants[claim] - {name})
             for claim in _claims(now):
-                self._claimants.setdefault(claim, set()).add(name)
+                self._claim(claim, self._claimants.get(claim, set()) | {name})
             if now is not None:
                 self._known[name] = now
             if now is not None and self._concerns(now):
@@ -35,6 +34,16 @@ class Vicinity:
             elif name in self._near:
                 self._near.discard(name)
                 self._left.add(name)
+
+    def _claim(self, claim: Hashable, names: set[str]) -> None:
+        if names:
+            self._claimants[claim] = names
+        else:
+            del self._claimants[claim]
+        if len(names) > 1:
+            self._contested.add(claim)
+        else:
+            self._contested.discard(claim)
 
     def exits(self) -> dict[str, Exit]:
         """The exits that concern the node. One that has just ceased to is among them once more: what it has become is
@@ -46,8 +55,8 @@ class Vicinity:
             if name in found:
                 continue
             found[name] = self._known[name]
-            for claim in _claims(found[name]):
-                if len(self._claimants[claim]) > 1:
+            if self._contested:  # mostly none is, and then nobody has to look for those
+                for claim in self._contested.intersection(_claims(found[name])):
                     waiting += self._claimants[claim]
         return found
 

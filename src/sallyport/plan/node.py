@@ -149,17 +149,17 @@ def _exits(here: Here) -> list[KernelObject]:
     made: list[KernelObject] = []
     for name, address in sorted(here.held.items()):
         assignment, family, exit_ = here.assignments[name], _family(address), here.state.exits[name]
-        mark = str(settings.mark(assignment.id))
-        made.append(Element(f"exits{family}", mark, str(address)))
+        mark, text = str(settings.mark(assignment.id)), str(address)
+        made.append(Element(f"exits{family}", mark, text))
         made.append(Element(f"marks{family}", mark))
-        made.append(Element(f"sources{family}", f"{mark} . {address}"))
+        made.append(Element(f"sources{family}", f"{mark} . {text}"))
         if exit_.bandwidth is not None:
             made.append(Element("limits", mark, f"{exit_.bandwidth.rate}/{exit_.bandwidth.burst}"))
         device = _place(exit_, address, facts)
         put_by_others = address in facts.addresses and address not in facts.held
         if not assignment.static and not put_by_others and device:
-            made.append(Element(f"held{family}", str(address)))
-            made.append(InterfaceAddress(device, str(address)))
+            made.append(Element(f"held{family}", text))
+            made.append(InterfaceAddress(device, text))
     return made
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sallyport.model.kept import Kept
 from sallyport.model.kernel import Fdb, KernelObject, Kind, Link, Neighbor, NextHop, Route, Skeleton, Sysctl
 
 Actual = Mapping[Kind, Mapping[object, KernelObject]]
@@ -23,9 +24,7 @@ def diff(desired: Iterable[KernelObject], actual: Actual) -> dict[Kind, Delta]:
 
     Sysctls are never deleted: their former value is not known, and the devices they belong to mostly go themselves.
     """
-    wanted: dict[Kind, dict[object, KernelObject]] = {}
-    for item in desired:
-        wanted.setdefault(item.kind, {})[item.key] = item
+    wanted = _by_kind(desired)
     remaining = _without(_made_anew(wanted.get(Kind.LINK, {}), actual.get(Kind.LINK, {})), actual)
     deltas: dict[Kind, Delta] = {}
     for kind in sorted({*wanted, *remaining}):
@@ -35,7 +34,20 @@ def diff(desired: Iterable[KernelObject], actual: Actual) -> dict[Kind, Delta]:
     return deltas
 
 
+def _grouped(desired: Iterable[KernelObject]) -> dict[Kind, dict[object, KernelObject]]:
+    wanted: dict[Kind, dict[object, KernelObject]] = {}
+    for item in desired:
+        wanted.setdefault(item.kind, {})[item.key] = item
+    return wanted
+
+
+_by_kind = Kept(_grouped)
+"""A plan is compared with what is there before something is written, and again after it."""
+
+
 def _delta(want: Mapping[object, KernelObject], have: Mapping[object, KernelObject], *, keep: bool) -> Delta:
+    if want == have:
+        return Delta()
     create: list[KernelObject] = []
     replace: list[KernelObject] = []
     for key, item in want.items():
