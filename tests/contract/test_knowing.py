@@ -7,9 +7,9 @@ from subprocess import CompletedProcess
 
 import pytest
 from tests.contract.objects import LINKS, RICH, SETTINGS, differences, settle
-from tests.netns.world import run
+from tests.netns.world import eventually, run
 
-from sallyport.drivers import command, nftables
+from sallyport.drivers import command, nfnetlink, nftables, wire
 from sallyport.drivers.kernel import Kernel
 from sallyport.model.kernel import ClientElement, Element, Kind
 from sallyport.model.state import ClusterState
@@ -72,9 +72,31 @@ async def test_what_comes_after_a_look_at_the_node_is_news_though_it_was_read_ba
     await at_rest(hands)
     run("a", "ip link add late type bridge")
     hands.read()
-    assert hands.changed()
+    assert not hands.changed()
+    assert hands.stale()
     look(hands)
     assert not hands.changed()
+    assert not hands.stale()
+
+
+@pytest.mark.parametrize("kind", [Kind.NEIGHBOR, Kind.FDB, Kind.NEXT_HOP, Kind.ROUTE, Kind.RULE])
+async def test_what_we_write_is_read_back_and_tells_nothing_new_of_the_node(hands: KernelHands, kind: Kind) -> None:
+    """Or each event would be followed by another look at all of the node, that finds what it has found before."""
+    await at_rest(hands)
+    items = tuple(item for item in RICH if item.kind is kind)
+    assert hands.apply([Step(kind, deletes=items)]) == []
+    assert hands.changed()
+    hands.read()
+    assert not hands.changed()
+    assert not hands.stale()
+
+
+async def test_a_rule_of_somebody_else_is_news_of_the_node(hands: KernelHands) -> None:
+    """It may lead to the table of an external network."""
+    await at_rest(hands)
+    run("a", "ip rule add fwmark 1 lookup 77")
+    hands.read()
+    assert hands.stale()
 
 
 async def test_the_heartbeat_is_no_change(hands: KernelHands) -> None:
@@ -89,7 +111,7 @@ async def at_rest(hands: KernelHands) -> None:
     quiet = loop.time()
     while loop.time() - quiet < 0.2:
         await asyncio.sleep(0.02)
-        if hands.changed():
+        if hands.changed() or hands.stale():
             look(hands)
             quiet = loop.time()
 
@@ -131,6 +153,67 @@ def test_a_mark_is_set_by_the_rule_that_nft_would_write(kernel: Kernel) -> None:
     run("a", "nft -f -", text)
     written, ours = (run("a", f"nft list chain inet {name} mark_5") for name in ("other", "sallyport"))
     assert ours == written.replace("other", "sallyport")
+
+
+PARSERS = (nfnetlink._meant, nfnetlink._rule)
+
+
+def worked_out(kernel: Kernel) -> int:
+    """Answers of the kernel whose meaning one more look had to work out."""
+    before = sum(parser.cache_info().misses for parser in PARSERS)
+    kernel.read()
+    return sum(parser.cache_info().misses for parser in PARSERS) - before
+
+
+def test_a_look_works_out_only_what_has_changed(kernel: Kernel) -> None:
+    """All is read each time; but an answer about one of a hundred sets and rules that is as it was means the same."""
+    assert settle(kernel, (*LINKS, *TABLE, ONE)) == []
+    for parser in PARSERS:
+        parser.cache_clear()
+    assert worked_out(kernel) > 30
+    assert eventually(lambda: worked_out(kernel) == 0), "a new namespace is silent soon"
+    kernel.tables.renew(3600)
+    assert worked_out(kernel) == 1
+    assert kernel.apply([Step(Kind.CLIENT_ELEMENT, upserts=(FREE,))]) == []
+    assert 1 <= worked_out(kernel) <= 2
+
+
+def test_a_look_asks_the_kernel_as_often_whatever_it_has(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions are counted. There is one for each set and kind, and none for each pod or exit."""
+    assert settle(kernel, (*LINKS, *TABLE)) == []
+    asked, dump = list[int](), wire.Link.dump
+
+    def noted(link: wire.Link, kind: int, body: bytes) -> list[bytes]:
+        asked.append(kind)
+        return dump(link, kind, body)
+
+    monkeypatch.setattr(wire.Link, "dump", noted)
+    kernel.read()
+    few = len(asked)
+    pods = tuple(ClientElement("clients4", f"10.244.2.{n}", str(n)) for n in range(1, 200))
+    assert kernel.apply([Step(Kind.CLIENT_ELEMENT, upserts=pods)]) == []
+    asked.clear()
+    kernel.read()
+    assert len(asked) == few < 50
+
+
+def test_no_socket_for_tables_is_closed_after_a_write(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who closes one waits until the kernel has ended what was taken out of its tables: for more than ten milliseconds,
+    in which no other change could be made."""
+    assert settle(kernel, (*LINKS, *TABLE, ONE)) == []
+    opened, make = list[int](), wire.Link
+
+    def noted(protocol: int) -> wire.Link:
+        opened.append(protocol)
+        return make(protocol)
+
+    monkeypatch.setattr(wire, "Link", noted)
+    kernel.read()
+    assert kernel.apply([Step(Kind.CLIENT_ELEMENT, upserts=(FREE,), deletes=(ONE,))]) == []
+    kernel.tables.renew(60)
+    kernel.tables.undecided()
+    kernel.read()
+    assert opened == []
 
 
 @pytest.fixture

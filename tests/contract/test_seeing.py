@@ -4,7 +4,7 @@ import asyncio
 from ipaddress import ip_address, ip_network
 
 import pytest
-from tests.contract.objects import RICH, settle
+from tests.contract.objects import RICH, SETTINGS, settle
 from tests.netns import world
 
 from sallyport.drivers.command import DriverError, batch, queries, run
@@ -67,7 +67,7 @@ CHANGES = [
 async def test_a_change_by_others_is_heard(kernel: Kernel, command: str) -> None:
     """Each of them wakes the agent, whatever the family, once the new namespace has fallen silent."""
     heard = asyncio.Event()
-    Monitor(heard.set).attach(asyncio.get_running_loop())
+    Monitor(heard.set, SETTINGS.route_protocol).attach(asyncio.get_running_loop())
     while await happens(heard, within=0.1):
         heard.clear()
     world.run("a", command)
@@ -77,7 +77,7 @@ async def test_a_change_by_others_is_heard(kernel: Kernel, command: str) -> None
 async def test_routes_of_bird_wake_nobody(kernel: Kernel) -> None:
     """A peer may send 100,000 of them at once. A change besides them is heard all the same."""
     heard = asyncio.Event()
-    Monitor(heard.set).attach(asyncio.get_running_loop())
+    Monitor(heard.set, SETTINGS.route_protocol).attach(asyncio.get_running_loop())
     while await happens(heard, within=0.1):
         heard.clear()
     for family, network in ((4, "198.18.0.0/15"), (6, "2001:db8:18::/48")):

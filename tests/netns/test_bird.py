@@ -72,6 +72,16 @@ def test_sessions_come_up_and_are_read_back(world: World, pair: Pair) -> None:
     assert pair.birds["a"].sessions() == {session(1, family).address: "Up" for family in FAMILIES}
 
 
+def test_every_peer_of_the_configuration_has_a_state_be_it_that_bird_is_gone(world: World, pair: Pair) -> None:
+    """Who knows nothing else of its node has to know of the peers that it lacks."""
+    connected(pair, (4,))
+    lost = replace(session(1, 4), address="192.0.2.99")
+    pair.write("a", session(1, 4), lost)
+    assert eventually(lambda: pair.birds["a"].peers() == {session(1, 4).address: "Up", lost.address: "Down"})
+    pair.birds["a"].ask("down")
+    assert eventually(lambda: set(pair.birds["a"].peers().values()) == {""})
+
+
 def test_a_cut_link_is_noticed_within_half_a_second(world: World, pair: Pair) -> None:
     """Three intervals of 100 ms without a packet."""
     connected(pair)

@@ -1,13 +1,14 @@
 """BIRD 2: its process, which lives beyond ours, its control socket, and putting a configuration in force."""
 
 import os
+import re
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -28,6 +29,7 @@ _TAKEN = frozenset({"0003", "0004", "0005", "0018"})
 """Codes that end a `configure` that was taken, at once or behind the one before (BIRD's doc/reply_codes)."""
 _NO_ROUTER_ID = "192.0.0.8"
 """BIRD wants an IPv4 router id even where nobody is told one: a dummy (RFC 7600)."""
+_LAST_LINE = re.compile(rb"\d{4} .*\n\Z")
 _ESRCH = "No such process"
 """What ip says of a route that is not there."""
 _PATIENCE = 5
@@ -98,12 +100,13 @@ class Bird:
             answer = self._asker.ask("show bfd sessions")
         except OSError:
             return {}
-        found: dict[str, str] = {}
-        for line in answer:
-            words = line[5:].split() if line[:4].isdigit() else line.split()
-            if len(words) >= 3 and _is_address(words[0]):
-                found[words[0]] = words[2]
-        return found
+        return dict(_sessions(answer))
+
+    def peers(self) -> dict[str, str]:
+        """The same of those nodes only that it was told to watch; "" for one that it does not tell of."""
+        states = self.sessions()
+        known = [item.address for item in self.configured().values() if isinstance(item, Peer)]
+        return {address: states.get(address, "") for address in known}
 
     def ask(self, command: str) -> list[str]:
         """The lines of the answer to a command; OSError while BIRD does not answer."""
@@ -247,36 +250,59 @@ class _Asker:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: TextIO | None = None
+        self._link: socket.socket | None = None
         self._turn = threading.Lock()
 
-    def ask(self, command: str) -> list[str]:
-        """The lines of the answer; OSError while BIRD does not answer."""
+    def ask(self, command: str) -> str:
+        """The text of the answer; OSError while BIRD does not answer."""
         with self._turn:
-            lines = self._asked(command) if self._file is not None else []
-            return lines or self._asked(command)
+            text = self._asked(command) if self._link is not None else ""
+            return text or self._asked(command)
 
-    def _asked(self, command: str) -> list[str]:
+    def _asked(self, command: str) -> str:
         """Nothing where the session has ended."""
         try:
-            if self._file is None:
-                self._file = _connected(self._path)
-            lines = list(_answer(self._file, command))
+            if self._link is None:
+                self._link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self._link.settimeout(_PATIENCE)
+                self._link.connect(str(self._path))
+                _whole(self._link)  # its greeting
+            self._link.sendall(f"{command}\n".encode())
+            text = _whole(self._link)
         except (BrokenPipeError, ConnectionResetError):
-            lines = []
+            text = ""
         except OSError:
             self._end()
             raise
-        if not lines or lines[-1][4:5] != " ":
+        if not text:
             self._end()
-            return []
-        return lines
+        return text
 
     def _end(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+def _whole(link: socket.socket) -> str:
+    """An answer of BIRD's to its last line; nothing where the session ends before."""
+    text = b""
+    while more := link.recv(1 << 16):
+        text += more
+        if _LAST_LINE.match(text, text.rfind(b"\n", 0, -1) + 1):
+            return text.decode(errors="replace")
+    return ""
+
+
+@lru_cache(1)
+def _sessions(answer: str) -> Mapping[str, str]:
+    """The state of each BFD session by the peer's address."""
+    found: dict[str, str] = {}
+    for line in answer.splitlines():
+        words = line[5:].split() if line[:4].isdigit() else line.split()
+        if len(words) >= 3 and _is_address(words[0]):
+            found[words[0]] = words[2]
+    return found
 
 
 def _environment() -> dict[str, str]:

@@ -30,14 +30,21 @@ _PROTOCOL = 5
 """Place of `rtm_protocol` in what is said of a route."""
 _NEIGHBORS = frozenset({28, 29})
 """RTM_NEWNEIGH and RTM_DELNEIGH; forwarding entries are neighbours, too."""
+_RULES = frozenset({32, 33})
+_RULE_HEADER, _RULE_PROTOCOL = 12, 21
+_NEXT_HOPS = frozenset({104, 105})
+_HOP_PROTOCOL = 2
+"""Rules and next hops name the protocol, too: in an attribute, and in a place of `struct nhmsg`."""
 _GROUPS = sum(1 << (number - 1) for number in _HEARD.values())
 
 
 class Listener:
     """A socket on which the kernel tells of changes. `wake` is called for every batch of messages with news in it; what
-    they say does not matter, the kernel is read back anyway."""
+    they say does not matter, the kernel is read back anyway. `foreign` is set when there may have been news of what is
+    not ours; who takes note of that unsets it."""
 
     def __init__(self, wake: Callable[[], None], matters: Callable[[bytes], bool], protocol: int, groups: int) -> None:
+        self.foreign = False
         self._wake, self._matters = wake, matters
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         self._socket = socket.socket(socket.AF_NETLINK, kind, protocol)
@@ -52,36 +59,47 @@ class Listener:
         news = False
         try:
             while batch := self._socket.recv(65536):
-                news = news or self._matters(batch)
+                news = self._matters(batch) or news
         except BlockingIOError:
             pass
         except OSError:
-            news = True  # messages were lost
+            news = self.foreign = True  # messages were lost
         if news:
             self._wake()
 
 
 class Monitor(Listener):
     """Hears of links, addresses, next hops, routes and rules, and of what is on `devices` (the indexes of our own), but
-    not of BIRD's routes."""
+    not of BIRD's routes. Ours are next hops, routes and rules of the protocol `own`."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        super().__init__(wake, lambda batch: is_news(batch, self.devices), socket.NETLINK_ROUTE, _GROUPS)
+    def __init__(self, wake: Callable[[], None], own: int) -> None:
+        super().__init__(wake, self._is_news, socket.NETLINK_ROUTE, _GROUPS)
         self.devices: frozenset[int] = frozenset()
+        self._own = own
 
+    def _is_news(self, batch: bytes) -> bool:
+        told = [(kind, body) for kind, _, body in messages(batch) if self._concerns(kind, body)]
+        self.foreign = self.foreign or any(not self._is_ours(kind, body) for kind, body in told)
+        return bool(told)
 
-def is_news(batch: bytes, devices: frozenset[int] = frozenset()) -> bool:
-    """Whether any message of a batch is about something else than BIRD's routes and other devices' neighbours."""
-    for kind, _, body in messages(batch):
+    def _concerns(self, kind: int, body: bytes) -> bool:
         if kind in _ROUTES:
-            news = len(body) <= _PROTOCOL or body[_PROTOCOL] != _BIRD
-        elif kind in _NEIGHBORS:
-            news = len(body) >= 8 and int.from_bytes(body[4:8], sys.byteorder) in devices
-        else:
-            news = True
-        if news:
-            return True
-    return False
+            return _protocol(kind, body) != _BIRD
+        if kind in _NEIGHBORS:
+            return int.from_bytes(body[4:8], sys.byteorder) in self.devices
+        return True
+
+    def _is_ours(self, kind: int, body: bytes) -> bool:
+        return kind in _NEIGHBORS or _protocol(kind, body) == self._own
+
+
+def _protocol(kind: int, body: bytes) -> int | None:
+    """Of a route, a rule or a next hop."""
+    if kind in _RULES:
+        found = dict(attributes(body, _RULE_HEADER)).get(_RULE_PROTOCOL)
+        return found[0] if found else None
+    place = _PROTOCOL if kind in _ROUTES else _HOP_PROTOCOL if kind in _NEXT_HOPS else len(body)
+    return body[place] if place < len(body) else None
 
 
 _NEW_TABLES = 1 << (7 - 1)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from operator import ne
 from random import Random
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from sallyport.drivers.web import Get
 from sallyport.kube.client import Client
 from sallyport.kube.clock import SystemClock
 from sallyport.kube.events import Recorder
+from sallyport.model.kept import Kept
 from sallyport.model.kernel import KernelObject, Kind
 from sallyport.model.plan import Assignment, NodeFacts, NodePlan, RoutingReport
 from sallyport.model.settings import Settings
@@ -28,6 +30,7 @@ from sallyport.plan.networks import honoured, standing
 from sallyport.plan.node import located, plan_node
 from sallyport.processes.announcer import Announcement, Announcer
 from sallyport.processes.doorstep import Doorstep
+from sallyport.processes.garbage import spare_what_stays
 from sallyport.processes.heartbeat import Heartbeat
 from sallyport.processes.liveness import Sessions
 from sallyport.processes.networks import Networks
@@ -62,8 +65,11 @@ class Hands(Protocol):
     """What an agent does to its node and sees of it; drivers provide it. All calls block and run on one worker."""
 
     def changed(self) -> bool:
-        """Whether the kernel has told of a change, be it our own, since the last `read` began, or of one to links,
-        addresses or routes since the last `observe` did; does not block."""
+        """Whether the kernel has told of a change, be it our own, since the last `read` began; does not block."""
+
+    def stale(self) -> bool:
+        """Whether it has told of one to links, addresses or routes that is not ours since the last `observe` began, be
+        it that it was read since; does not block."""
 
     def read(self) -> Actual:
         """What the kernel and BIRD hold of ours."""
@@ -126,6 +132,7 @@ class Agent:
         self._states: dict[str, str] = {}
         self._claimed: set[str] = set()
         self._contested: set[Announcement] = set()
+        self._recorded, self._planned = Kept(recorded, ne), Kept(plan_node, ne)
         self._last: NodePlan | None = None
         self._seen: Actual = {}
         self._read_at = float("-inf")
@@ -148,6 +155,7 @@ class Agent:
             log.info("agent.synced", node=self._node)
             while not await self._synced():  # noqa: ASYNC110  (a failed round has no event to wait for)
                 await asyncio.sleep(RETRY)
+            spare_what_stays()
             # Only now may others count on this node: it is programmed, and its BFD may be heard.
             group.create_task(self._heartbeat.run())
             group.create_task(self._renewing())
@@ -179,7 +187,7 @@ class Agent:
             return False
         finally:
             self._busy = False
-        if self._hands.changed():
+        if self._hands.changed() or self._hands.stale():
             self.wake()
         return True
 
@@ -197,11 +205,11 @@ class Agent:
         objects = self._watches.few(self._service_networks)
         self._translation.take(objects, self._heard())
         state = self._translation.state
-        assignments = recorded(state)
+        assignments = self._recorded(state)
         self._poll(objects, state)
         seen = await self._known()
         facts = await self._facts(state, assignments, seen)
-        plan = plan_node(state, assignments, facts, self._settings)
+        plan = self._planned(state, assignments, facts, self._settings)
         wanted = [str(item.key) for item in plan.by_kind(Kind.SYSCTL)]
         actual = {**seen, Kind.SYSCTL: await self._do(self._hands.sysctls, wanted)}
         deltas = diff(plan.objects, actual)

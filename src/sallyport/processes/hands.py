@@ -62,10 +62,13 @@ class KernelHands:
             wake()
 
         def news() -> None:
-            self._news = self._stale = True
+            if links.foreign:
+                self._news = self._stale = True
+                links.foreign = False
             changed()
 
-        self._links, self._tables = Monitor(news), TableMonitor(changed, self._settings.table_name)
+        links = Monitor(news, self._settings.route_protocol)
+        self._links, self._tables = links, TableMonitor(changed, self._settings.table_name)
         self._links.attach(loop)
         self._tables.attach(loop)
 
@@ -74,8 +77,10 @@ class KernelHands:
             return True
         self._links.hear()
         self._tables.hear()
-        # What was told after the node was looked at is not in its facts, even if it is in what was read back since.
-        return self._changed or self._stale
+        return self._changed
+
+    def stale(self) -> bool:
+        return self._stale
 
     def read(self) -> Actual:
         self.changed()  # what was said until now is in what is read now
