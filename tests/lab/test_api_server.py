@@ -20,6 +20,7 @@ from tests.lab.test_power import is_whole_again, longest_gap, power
 from sallyport.apis.core import LEASES, Lease
 from sallyport.lab.controlplane.plane import API_PORT
 from sallyport.lab.driving import Lab, until
+from sallyport.model.settings import Settings
 from sallyport.processes.heartbeat import DURATION
 from sallyport.processes.settings import LEASE_PREFIX
 from sallyport.processes.settings import NAMESPACE as SALLYPORT
@@ -161,6 +162,26 @@ def test_a_minute_without_the_api_server_loses_nothing_and_leaks_nothing(served:
 
 
 TOLD = ["api.trouble", "api.well"]
+
+
+def test_an_agent_that_is_started_again_meanwhile_keeps_what_its_node_holds(served: Scene) -> None:
+    """It hears of nothing, and says for its node what the agent before would have said: nobody takes over from it. When
+    a peer is lost, it cannot know whether it has to take over itself, and falls silent."""
+    lab, agent = served.lab, "agent-node-3"
+    old, log, other = lab.record.child(agent), Log(lab, agent), Log(lab, "agent-node-2")
+    assert old is not None
+    with served.only(*SERVED.values()), barred(lab, CUT):
+        os.kill(old.pid, signal.SIGKILL)
+        until(lambda: bool(log.entries("agent.vigil")), "its successor has begun", 15)
+        with served.flowing(pod(1), *SIDES.values()) as flows:
+            until(lambda: seconds_without(served) > 3 * Settings().dead_after, "it is long dead otherwise", 60)
+        assert {answer.source or answer.error for asked in flows.values() for answer in asked} == set(SERVED.values())
+        for family, side in SIDES.items():
+            served.leaves(pod(1), side, SERVED[family], "node-3")
+        assert other.entries("agent.holding", "agent.sessions") == []
+        power(served, "off", "node-2")
+        until(lambda: "BFD is not up" in log.entries("agent.vigil")[-1].get("silent", ""), "it falls silent", 10)
+    becomes(lambda: log.outages()[-1:], TOLD[-1:], 60)
 
 
 def test_an_api_server_that_refuses_connections_is_told_by_status_and_in_logs(served: Scene) -> None:

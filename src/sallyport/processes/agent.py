@@ -40,6 +40,7 @@ from sallyport.processes.poller import Poller
 from sallyport.processes.reporter import Reporter, Round
 from sallyport.processes.settings import NAMESPACE
 from sallyport.processes.undecided import Undecided
+from sallyport.processes.vigil import Witness, keep_vigil
 from sallyport.processes.watches import Watches
 from sallyport.reconcile.diff import Actual, Delta, diff
 from sallyport.reconcile.sequence import Step, sequence
@@ -61,7 +62,7 @@ RETRY = 1.0
 """Seconds after a failure until the next try."""
 
 
-class Hands(Protocol):
+class Hands(Witness, Protocol):
     """What an agent does to its node and sees of it; drivers provide it. All calls block and run on one worker."""
 
     def changed(self) -> bool:
@@ -151,7 +152,9 @@ class Agent:
             group.create_task(self._watches.run())
             group.create_task(self._events.run())
             group.create_task(self._reporter.run())
+            vigil = group.create_task(keep_vigil(self._watches.unanswered, self._hands))
             await self._watches.synced()
+            vigil.cancel()
             log.info("agent.synced", node=self._node)
             while not await self._synced():  # noqa: ASYNC110  (a failed round has no event to wait for)
                 await asyncio.sleep(RETRY)

@@ -147,8 +147,14 @@ class KernelHands:
             time.sleep(SESSION_POLL)
         return states
 
+    def peers(self) -> dict[str, str]:
+        return self._kernel.bird.peers()
+
     def renew(self) -> None:
         self._kernel.tables.renew(self._settings.dead_after)
+
+    def prolong(self) -> bool:
+        return self._kernel.tables.prolong(self._settings.dead_after)
 
     def announce(self, device: str, address: IPAddress) -> None:
         announce(device, address)

@@ -153,6 +153,11 @@ class Watches:
         """The monotonic second at which the API server last said anything of a kind."""
         return self._reflectors[resource].heard
 
+    def unanswered(self) -> bool:
+        """Whether the API server has said nothing at all yet, or cannot be asked now."""
+        asked = self._reflectors.values()
+        return self._client.reach.since is not None or not any(item.trouble or item.heard > 0 for item in asked)
+
     def troubles(self) -> list[str]:
         """Kinds of which nothing is heard now, each with the moment since when and the reason; none while all is
         well."""
