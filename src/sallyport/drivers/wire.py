@@ -70,15 +70,17 @@ def number(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def attributes(data: bytes, place: int = 0) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes, place: int = 0) -> list[tuple[int, bytes]]:
     """Type and value of each attribute from a place on."""
-    end = len(data)
-    while place + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, place)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind & _KIND, data[place + _ATTRIBUTE.size : place + length]
+    found: list[tuple[int, bytes]] = []
+    size, unpack, last = _ATTRIBUTE.size, _ATTRIBUTE.unpack_from, len(data) - _ATTRIBUTE.size
+    while place <= last:
+        length, kind = unpack(data, place)
+        if length < size:
+            break
+        found.append((kind & _KIND, data[place + size : place + length]))
         place += (length + 3) & ~3
+    return found
 
 
 def string(value: bytes) -> str:

@@ -1,6 +1,7 @@
 """The controller's plan: addresses, ids, ranks, overlaps and problems of the whole cluster."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from sallyport.model.plan import Assignment, ClusterPlan, Overlap
 from sallyport.model.settings import Settings
@@ -53,6 +54,14 @@ def shared(policies: Mapping[str, ObjectRef], contested: Iterable[Overlap]) -> I
         if overlap.winner in policies:
             message = f"Egress {overlap.loser} selects pods of it too: gateways decide about the destinations they have"
             yield Problem(policies[overlap.winner], "EgressToo", message)
+
+
+def decided_alike(exits: Mapping[str, Exit], before: Mapping[str, Exit]) -> bool:
+    """Whether exits have the same on record as those before: they differ by their clients at most."""
+    return exits.keys() == before.keys() and all(
+        now is (was := before[key]) or replace(now, clients=()) == replace(was, clients=())
+        for key, now in exits.items()
+    )
 
 
 def recorded(state: ClusterState) -> dict[str, Assignment]:

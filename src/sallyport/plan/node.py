@@ -32,6 +32,8 @@ NEVER_ROUTED: tuple[IPNetwork, ...] = tuple(
 
 
 _MS_PER_PEER = 2
+_REMEMBERED = 4096
+"""Exits whose objects are not made anew in each round: several times those that a node holds."""
 _tables = lru_cache(8)(skeletons)
 
 
@@ -148,19 +150,32 @@ def _exits(here: Here) -> list[KernelObject]:
     settings, facts = here.settings, here.facts
     made: list[KernelObject] = []
     for name, address in sorted(here.held.items()):
-        assignment, family, exit_ = here.assignments[name], _family(address), here.state.exits[name]
-        mark, text = str(settings.mark(assignment.id)), str(address)
-        made.append(Element(f"exits{family}", mark, text))
-        made.append(Element(f"marks{family}", mark))
-        made.append(Element(f"sources{family}", f"{mark} . {text}"))
+        assignment, exit_ = here.assignments[name], here.state.exits[name]
+        mark = str(settings.mark(assignment.id))
+        made += _let_out(mark, address)
         if exit_.bandwidth is not None:
             made.append(Element("limits", mark, f"{exit_.bandwidth.rate}/{exit_.bandwidth.burst}"))
         device = _place(exit_, address, facts)
         put_by_others = address in facts.addresses and address not in facts.held
         if not assignment.static and not put_by_others and device:
-            made.append(Element(f"held{family}", text))
-            made.append(InterfaceAddress(device, text))
+            made += _put_on(device, address)
     return made
+
+
+@lru_cache(_REMEMBERED)
+def _let_out(mark: str, address: IPAddress) -> tuple[KernelObject, ...]:
+    family, text = _family(address), str(address)
+    return (
+        Element(f"exits{family}", mark, text),
+        Element(f"marks{family}", mark),
+        Element(f"sources{family}", f"{mark} . {text}"),
+    )
+
+
+@lru_cache(_REMEMBERED)
+def _put_on(device: str, address: IPAddress) -> tuple[KernelObject, ...]:
+    text = str(address)
+    return (Element(f"held{_family(address)}", text), InterfaceAddress(device, text))
 
 
 def _place(exit_: Exit, address: IPAddress, facts: NodeFacts) -> str:

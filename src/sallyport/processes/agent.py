@@ -25,7 +25,7 @@ from sallyport.model.kernel import KernelObject, Kind
 from sallyport.model.plan import Assignment, NodeFacts, NodePlan, RoutingReport
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, ClusterState, IPAddress, ObjectRef
-from sallyport.plan.cluster import recorded
+from sallyport.plan.cluster import decided_alike, recorded
 from sallyport.plan.networks import honoured, standing
 from sallyport.plan.node import located, plan_node
 from sallyport.processes.announcer import Announcement, Announcer
@@ -133,7 +133,8 @@ class Agent:
         self._states: dict[str, str] = {}
         self._claimed: set[str] = set()
         self._contested: set[Announcement] = set()
-        self._recorded, self._planned = Kept(recorded, ne), Kept(plan_node, ne)
+        self._recorded = Kept(recorded, lambda now, before: not decided_alike(now.exits, before.exits))
+        self._planned = Kept(plan_node, ne)
         self._last: NodePlan | None = None
         self._seen: Actual = {}
         self._read_at = float("-inf")

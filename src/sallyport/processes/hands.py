@@ -100,17 +100,16 @@ class KernelHands:
             for item in actual.get(Kind.EXIT_ELEMENT, {}).values()
             if isinstance(item, Element) and item.set.startswith("held")
         )
-        remote = [
-            network for name, other in sorted(state.nodes.items()) if name != node for network in other.pod_networks
-        ]
+        others = (state.nodes[name] for name in sorted(state.nodes) if name != node)
+        remote = next((other.pod_networks[:1] for other in others if other.pod_networks), ())
         patterns = state.routing.device_patterns
         used = self._table_use(state)
-        asked = (self._kernel.interfaces, node, own and own.addresses, held, remote[:1], patterns, used)
+        asked = (self._kernel.interfaces, node, own and own.addresses, held, remote, patterns, used)
         old = time.monotonic() - self._seen_at > RESEEN
         if asked != self._seen or self._stale or old or self._links is None:
             self._stale, self._seen_at = False, time.monotonic()
             addresses, prefix = own.addresses if own else (), self._settings.device_prefix
-            facts = gather(node, addresses, held, remote[:1], prefix, used, self._kernel.interfaces)
+            facts = gather(node, addresses, held, remote, prefix, used, self._kernel.interfaces)
             fitting = tuple(name for name in facts.devices if matches(name, patterns))
             self._seen, self._facts = asked, replace(facts, devices=fitting)
         return self._facts

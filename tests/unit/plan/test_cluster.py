@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
+import pytest
 from tests.unit.plan.build import SETTINGS, a_client, a_pool, a_state, an_exit
 
 from sallyport.model.plan import Assignment, ClusterPlan
 from sallyport.model.state import ClusterState, ObjectRef, Problem
-from sallyport.plan.cluster import plan_cluster, recorded
+from sallyport.plan.cluster import decided_alike, plan_cluster, recorded
 
 POOL = a_pool("pool", "10.0.0.50-10.0.0.59")
 STATE = a_state(
@@ -96,3 +98,22 @@ def test_an_older_record_does_not_take_an_address_that_is_in_effect() -> None:
 def test_static_exits_may_share_an_address() -> None:
     exits = [an_exit(name, "10.0.0.9", pool=None, id=number) for number, name in enumerate("ab", 1)]
     assert [item.address for item in recorded(a_state(exits)).values()] == [ip_address("10.0.0.9")] * 2
+
+
+def test_what_is_on_record_does_not_depend_on_clients() -> None:
+    """So that a pod that comes or goes has nobody read the records of all exits again."""
+    exits = written(STATE, plan_cluster(STATE, SETTINGS)).exits
+    others = {key: replace(item, clients=(("default", "late"),)) for key, item in exits.items()}
+    assert decided_alike(others, exits)
+    assert recorded(replace(STATE, exits=others)) == recorded(replace(STATE, exits=exits))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"id": 9}, {"holder": "node-9"}, {"nodes": ()}, {"requested": None}, {"effective": None}, {"created": "0"}],
+)
+def test_a_record_that_says_anything_else_is_read(other: dict[str, Any]) -> None:
+    exits = written(STATE, plan_cluster(STATE, SETTINGS)).exits
+    settled = {key: replace(item, effective=item.requested) for key, item in exits.items()}
+    assert not decided_alike({**settled, "web": replace(settled["web"], **other)}, settled)
+    assert not decided_alike({"web": settled["web"]}, settled)
