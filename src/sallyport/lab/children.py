@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -19,15 +20,38 @@ STABLE = 10.0
 """A process that ran this many seconds is started again as quickly as the first time."""
 
 
+class Running(Protocol):
+    """A process that was started."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs."""
+
+    async def wait(self) -> int | None:
+        """Return when it has ended."""
+
+    def send_signal(self, number: int) -> None:
+        """Nothing where it has ended."""
+
+
 async def spawn(
-    argv: Sequence[str], output: Path, env: Mapping[str, str], *, pass_fds: Sequence[int] = ()
+    argv: Sequence[str],
+    output: Path,
+    env: Mapping[str, str],
+    *,
+    pass_fds: Sequence[int] = (),
+    stdin: int = asyncio.subprocess.DEVNULL,
 ) -> asyncio.subprocess.Process:
     """Start a process in a session of its own, its output added to a file."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("ab") as file:
         return await asyncio.create_subprocess_exec(
             *argv,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=file,
             stderr=file,
             env=environment(env),
@@ -37,22 +61,12 @@ async def spawn(
 
 
 class Kept:
-    """One process that is kept running until `stop`."""
+    """One process that is kept running until `stop`. `spawn` starts it, `note` is told of each pid."""
 
-    def __init__(
-        self,
-        name: str,
-        argv: Sequence[str],
-        output: Path,
-        env: Mapping[str, str],
-        note: Callable[[str, int], object],
-        *,
-        pass_fds: Sequence[int] = (),
-    ) -> None:
-        self.name, self._argv, self._output, self._env, self._note = name, argv, output, env, note
-        self._pass_fds = pass_fds
+    def __init__(self, name: str, spawn: Callable[[], Awaitable[Running]], note: Callable[[str, int], object]) -> None:
+        self.name, self._start, self._note = name, spawn, note
         self._task: asyncio.Task[None] | None = None
-        self._child: asyncio.subprocess.Process | None = None
+        self._child: Running | None = None
 
     async def start(self) -> None:
         """Start it, and from now on again whenever it ends."""
@@ -60,7 +74,7 @@ class Kept:
         self._task = asyncio.create_task(self._keep())
 
     async def _spawn(self) -> None:
-        self._child = await spawn(self._argv, self._output, self._env, pass_fds=self._pass_fds)
+        self._child = await self._start()
         self._note(self.name, self._child.pid)
 
     async def _keep(self) -> None:
@@ -72,7 +86,10 @@ class Kept:
             delay = RESTART_DELAY if loop.time() - began > STABLE else min(delay * 2, RESTART_CAP)
             log.warning("lab.restart", name=self.name, status=status, seconds=delay)
             await asyncio.sleep(delay)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:  # the next turn tries again
+                log.error("lab.not_started", name=self.name, error=str(error))
 
     async def stop(self, *, kill: bool = False) -> None:
         """End it for good: asked to, or, as by a power cut, not asked."""
@@ -87,5 +104,5 @@ class Kept:
         try:
             await asyncio.wait_for(child.wait(), 3)
         except TimeoutError:
-            child.kill()
+            child.send_signal(signal.SIGKILL)
             await child.wait()

@@ -17,7 +17,7 @@ from sallyport.lab.wiring import Wiring
 R = TypeVar("R")
 
 RUN = Path("/run/netns")
-_CLONE_NEWNET = 0x40000000
+_CLONE_NEWNET, _MS_BIND = 0x40000000, 0x1000
 
 
 def existing(prefix: str) -> list[str]:
@@ -123,19 +123,40 @@ def members(names: Iterable[str]) -> dict[int, str]:
     return found
 
 
+def make(namespace: str, sysctls: Iterable[tuple[str, str]], work: Callable[[], R]) -> R:
+    """Make a namespace where there are others already, and return the result of `work`, done by a thread in it. OSError
+    where that is refused."""
+
+    def made() -> R:
+        _leave(namespace)
+        _write_sysctls(sysctls)
+        return work()
+
+    return _apart(made)
+
+
 def inside(namespace: str, work: Callable[[], R]) -> R:
     """The result of `work`, done by a thread of its own in a namespace; sockets that it opens stay there."""
+
+    def entered() -> R:
+        enter(namespace)
+        return work()
+
+    return _apart(entered)
+
+
+def _apart(work: Callable[[], R]) -> R:
+    """The result of `work`, done by a thread of its own: one that has changed its namespace is of no further use."""
     results: list[R] = []
     errors: list[BaseException] = []
 
-    def entered() -> None:
+    def done() -> None:
         try:
-            _enter(namespace)
             results.append(work())
         except BaseException as error:  # noqa: BLE001  (handed to the caller's thread below)
             errors.append(error)
 
-    thread = threading.Thread(target=entered)
+    thread = threading.Thread(target=done)
     thread.start()
     thread.join()
     if errors:
@@ -143,16 +164,30 @@ def inside(namespace: str, work: Callable[[], R]) -> R:
     return results[0]
 
 
-def _enter(namespace: str) -> None:
-    """Move this thread. Python has os.setns from 3.12 on only."""
-    libc = ctypes.CDLL(None, use_errno=True)
+def enter(namespace: str) -> None:
+    """Move this thread, and what it starts. Python has os.setns from 3.12 on only."""
     descriptor = os.open(RUN / namespace, os.O_RDONLY)
     try:
-        if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), namespace)
+        call("setns", descriptor, _CLONE_NEWNET, about=namespace)
     finally:
         os.close(descriptor)
+
+
+def _leave(namespace: str) -> None:
+    """Move this thread into a new namespace, and name it as `ip netns add` does. Python has os.unshare from 3.12 on
+    only."""
+    path = RUN / namespace
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0))
+    call("unshare", _CLONE_NEWNET, about=namespace)
+    call("mount", b"/proc/thread-self/ns/net", bytes(path), b"none", _MS_BIND, None, about=namespace)
+
+
+def call(function: str, *arguments: bytes | int | None, about: str) -> None:
+    """A function of libc that gives 0 when all is well. OSError about something when it does not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, function)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), about)
 
 
 def listening(namespace: str, port: int) -> socket.socket:

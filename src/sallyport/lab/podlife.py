@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -29,14 +29,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What all pods of a lab live on. `lock` is held while the pod network is changed, one pod at a time."""
+    """What all pods of a lab live on."""
 
     client: Client
     lab: str
     record: Record
     network: PodNetwork
     now: Callable[[], datetime]
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class PodLife:
@@ -71,8 +70,7 @@ class PodLife:
         if self.pod.spec.host_network:
             addresses = self._state.hosts
         else:
-            async with self._grounds.lock:
-                addresses = await asyncio.to_thread(self._grounds.network.attach, self._node, self.pod.key)
+            addresses = await asyncio.to_thread(self._grounds.network.attach, self._node, self.pod.key)
         self._state = replace(self._state, addresses=addresses)
         self._write_volumes()
         self._tasks = [asyncio.create_task(self._live()), asyncio.create_task(self._publish())]
@@ -205,8 +203,7 @@ class PodLife:
 
     async def _detach(self) -> None:
         if not self.pod.spec.host_network:
-            async with self._grounds.lock:
-                await asyncio.to_thread(self._grounds.network.detach, self._node.name, self.pod.key)
+            await asyncio.to_thread(self._grounds.network.detach, self._node.name, self.pod.key)
 
     # Its health
 

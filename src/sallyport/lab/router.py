@@ -7,12 +7,13 @@ back to single addresses. It is the other side's equipment: nothing of the produ
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from sallyport.drivers.command import DriverError, run
 from sallyport.lab import names, namespaces
-from sallyport.lab.children import Kept
+from sallyport.lab.children import Kept, spawn
 from sallyport.lab.record import Record
 from sallyport.lab.topology import Bgp, Router, Topology
 from sallyport.model.state import FAMILIES
@@ -95,7 +96,8 @@ class Routers:
         # -f keeps it in the foreground, as a child; -s and -P keep its files apart from those of other BIRDs.
         argv = ["bird", "-f", "-c", str(config), "-s", str(control(folder)), "-P", str(folder / "bird.pid")]
         within = namespaces.command(names.namespace(self._topology.name, name), argv)
-        self._running[name] = Kept(child(name), within, self._record.log(child(name)), {}, self._record.note)
+        begin = partial(spawn, within, self._record.log(child(name)), {})
+        self._running[name] = Kept(child(name), begin, self._record.note)
         await self._running[name].start()
 
     async def stop(self, name: str) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,11 +21,12 @@ from sallyport.drivers.command import DriverError
 from sallyport.kube.client import Client
 from sallyport.kube.credentials import load
 from sallyport.kube.errors import ApiError
-from sallyport.lab import names, namespaces, wiring
-from sallyport.lab.children import Kept
+from sallyport.lab import forks, names, namespaces, wiring
+from sallyport.lab.children import Kept, spawn
 from sallyport.lab.controlplane.embedded import Embedded
 from sallyport.lab.controlplane.kubernetes import Kubernetes
 from sallyport.lab.controlplane.plane import PROGRAMS, Plane
+from sallyport.lab.forks import Forks
 from sallyport.lab.kubelet import Kubelet
 from sallyport.lab.podnet import PodNetwork
 from sallyport.lab.record import Child, Kind, Record, end, started
@@ -67,10 +69,12 @@ class Supervisor:
         self._kubelet: Kubelet | None = None
         self._power = asyncio.Lock()
         self._plane: Plane = PLANES[record.kind](topology, record)
+        self._forks = Forks(record.log(forks.NAME), record.note)
 
     async def run(self) -> None:
         """Come up, then serve until cancelled."""
         self._tell(f"{len(list(self._topology.machines()))} machines: namespaces, links and routes")
+        await self._forks.start()  # it imports while the machines are made
         machines = [wiring.machine(self._topology, item) for item in self._topology.machines()]
         await asyncio.to_thread(namespaces.build, [wiring.wire(self._topology), *machines])
         await self._routers.run()
@@ -107,9 +111,19 @@ class Supervisor:
     async def _keep(
         self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
     ) -> Kept:
-        kept = Kept(name, argv, self._record.log(name), env or {}, self._record.note, pass_fds=pass_fds)
+        begin = partial(spawn, argv, self._record.log(name), env or {}, pass_fds=pass_fds)
+        self._others.append(kept := Kept(name, begin, self._record.note))
         await kept.start()
-        self._others.append(kept)
+        return kept
+
+    async def _kept(
+        self, name: str, machine: Machine, module: str, arguments: Sequence[str], env: Mapping[str, str]
+    ) -> Kept:
+        """`python -m MODULE ARGUMENTS` on a machine, from a copy of the fork server."""
+        space = names.namespace(self._topology.name, machine.name)
+        begin = partial(self._forks.spawn, module, arguments, space, self._record.log(name), env)
+        kept = Kept(name, begin, self._record.note)
+        await kept.start()
         return kept
 
     async def _register(self, client: Client) -> None:
@@ -118,16 +132,14 @@ class Supervisor:
 
     async def _start_hosts(self) -> None:
         for host in self._topology.hosts:
-            argv = [sys.executable, "-m", "sallyport.lab.outside", "--log", str(self._record.seen(host.name))]
-            await self._keep(f"host-{host.name}", self._within(host, argv), {"SALLYPORT_HOST": host.name})
+            arguments, env = ["--log", str(self._record.seen(host.name))], {"SALLYPORT_HOST": host.name}
+            self._others.append(await self._kept(f"host-{host.name}", host, "sallyport.lab.outside", arguments, env))
 
     async def _start_controller(self) -> None:
-        argv = [sys.executable, "-m", "sallyport.cli", "controller", "--identity", "lab"]
-        env = {"SALLYPORT_KUBECONFIG": str(self._plane.controller)}
-        await self._keep("controller", self._within(self._topology.control, argv), env)
+        arguments, env = ["controller", "--identity", "lab"], {"SALLYPORT_KUBECONFIG": str(self._plane.controller)}
+        self._others.append(await self._kept("controller", self._topology.control, "sallyport.cli", arguments, env))
 
     async def _start_agent(self, node: NodeMachine) -> None:
-        argv = [sys.executable, "-m", "sallyport.cli", "agent", "--node", node.name]
         runtime = self._record.runtime(node.name)
         runtime.mkdir(parents=True, exist_ok=True)
         env = {
@@ -135,13 +147,8 @@ class Supervisor:
             "SALLYPORT_RUNTIME_DIR": str(runtime),
             "SALLYPORT_SERVICE_CIDRS": ",".join(str(network) for network in self._topology.service_networks),
         }
-        name = f"agent-{node.name}"
-        kept = Kept(name, self._within(node, argv), self._record.log(name), env, self._record.note)
-        await kept.start()
-        self._agents[node.name] = kept
-
-    def _within(self, machine: Machine, argv: list[str]) -> list[str]:
-        return namespaces.command(names.namespace(self._topology.name, machine.name), argv)
+        arguments = ["agent", "--node", node.name]
+        self._agents[node.name] = await self._kept(f"agent-{node.name}", node, "sallyport.cli", arguments, env)
 
     async def _await_agents(self, client: Client) -> None:
         """An agent writes its lease once it has programmed its node."""
@@ -251,6 +258,7 @@ class Supervisor:
         for kept in reversed(self._others):
             await kept.stop(kill=kept.name in unasked)
         await self._routers.close()
+        await self._forks.stop()
 
 
 def node_object(node: NodeMachine) -> dict[str, object]:
