@@ -38,7 +38,7 @@ _VNI, _LOCAL, _LEARNING, _PORT, _LOCAL6, _GROUP_POLICY = 1, 4, 7, 15, 17, 23
 _THERE, _OWN, _LABEL, _FLAGS = 1, 2, 3, 8
 _HOP = struct.Struct("=HBBi")
 _REMEMBERED = 1024
-"""Interfaces, as the kernel describes them, that need not be worked out anew: more than a node has."""
+"""Interfaces and addresses, as the kernel describes them, that need not be worked out anew: more than a node has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def interfaces(link: Link) -> tuple[Interface, ...]:
     """Every interface of this namespace."""
     addresses: dict[int, list[Address]] = {}
     for body in link.dump(_GET_ADDRESS, _ADDRESS.pack(0, 0, 0, 0, 0)):
-        _, length, _, scope, index = _ADDRESS.unpack_from(body)
-        addresses.setdefault(index, []).append(_address(dict(attributes(body, _ADDRESS.size)), length, scope))
+        index, address = _address(body)
+        addresses.setdefault(index, []).append(address)
     asked = _LINK.pack(0, 0, 0, 0, 0) + number(_MASK, _WITHOUT_COUNTERS)
     listed = [_interface(body) for body in link.dump(_GET_LINK, asked)]
     return tuple(
@@ -97,9 +97,14 @@ def interfaces(link: Link) -> tuple[Interface, ...]:
     )
 
 
-def _address(found: Attributes, length: int, scope: int) -> Address:
+@lru_cache(_REMEMBERED)
+def _address(body: bytes) -> tuple[int, Address]:
+    """The index of an interface, and an address of it."""
+    _, length, _, scope, index = _ADDRESS.unpack_from(body)
+    found = dict(attributes(body, _ADDRESS.size))
     flags = int.from_bytes(found.get(_FLAGS, b""), sys.byteorder)
-    return Address(ip_address(found.get(_OWN) or found[_THERE]), length, scope, flags, string(found.get(_LABEL, b"")))
+    own = ip_address(found.get(_OWN) or found[_THERE])
+    return index, Address(own, length, scope, flags, string(found.get(_LABEL, b"")))
 
 
 @lru_cache(_REMEMBERED)
