@@ -136,8 +136,10 @@ def test_two_labs_run_side_by_side_and_one_may_crash(machine: Machine) -> None:
     machine.up("left")
     with_one = machine.state()
     kubeconfig = machine.up("right")
-    machine.run("kubectl", "apply", "-f", "-", text=POD, kubeconfig=kubeconfig)
-    machine.run("kubectl", "wait", "pod/web", "--for=condition=Ready", "--timeout=20s", kubeconfig=kubeconfig)
+    applied = machine.run("kubectl", "apply", "-f", "-", text=POD, kubeconfig=kubeconfig)
+    assert applied.returncode == 0, applied.stderr
+    ready = ("kubectl", "wait", "pod/web", "--for=condition=Ready", "--timeout=20s")
+    assert machine.run(*ready, kubeconfig=kubeconfig).returncode == 0
     unclear = machine.sallyport("lab", "exec", "node-1", "--", *ASK)
     assert refusal(unclear) == "sallyport lab exec: several labs are up (left, right); say which with --name"
     for name, where in (("left", "node-1"), ("right", "default/web")):

@@ -86,6 +86,17 @@ async def permit(client: Client) -> None:
         await client.create(_KINDS[item["kind"]], item, item["metadata"].get("namespace"))
 
 
+async def pods_admitted(client: Client) -> None:
+    """Return once pods may be made in the first namespace: they are refused until Kubernetes' controllers have made
+    its account. DriverError when that takes too long."""
+
+    async def made() -> bool:
+        page = await client.list_page(SERVICE_ACCOUNTS, "default")
+        return any(item["metadata"]["name"] == "default" for item in page.items)
+
+    await until(made, "the controller manager has made no account for pods")
+
+
 class _Issued(msgspec.Struct):
     class Status(msgspec.Struct):
         token: str

@@ -71,6 +71,7 @@ class Kubernetes:
             file = self._files.state / f"{account}.token"
             write_secret(file, await accounts.token(client, account))
             self._write(path, self._inner, by_token(file))
+        await accounts.pods_admitted(client)
 
     def _make_credentials(self, pki: Path, near: str) -> None:
         """All keys and certificates, and the kubeconfig files of those who prove themselves by one."""
