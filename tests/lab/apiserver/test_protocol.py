@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from sallyport.lab.apiserver import Server
+from sallyport.lab.apiserver.store import Store
 
 from .conftest import GATES
 
@@ -128,6 +129,29 @@ async def test_bookmarks_carry_the_newest_revision(api: Api) -> None:
     async for event in api.watch(f"{NAMESPACED}?watch=1&allowWatchBookmarks=true&resourceVersion={start}"):
         assert (event["type"], event["object"]["metadata"]["resourceVersion"]) == ("BOOKMARK", wanted)
         break
+
+
+async def test_bookmarks_carry_the_revision_of_what_the_watch_does_not_select(api: Api) -> None:
+    _, made = await api("POST", NAMESPACED, config("a", tier="x"))
+    start = made["metadata"]["resourceVersion"]
+    path = f"{NAMESPACED}?watch=1&allowWatchBookmarks=true&resourceVersion={start}&labelSelector=tier%3Dx"
+    wanted = ""
+    async for event in api.watch(path):
+        assert event["type"] == "BOOKMARK"
+        if event["object"]["metadata"]["resourceVersion"] == wanted:
+            break
+        _, other = await api("POST", NAMESPACED, config("b", tier="y"))
+        wanted = other.get("metadata", {}).get("resourceVersion", wanted)  # the second time, the name is taken
+
+
+def test_a_watch_is_not_woken_by_what_it_does_not_select() -> None:
+    store = Store()
+    feed = store.follow("pods", 1, lambda change: change.last["metadata"]["name"] == "mine")
+    store.put("pods", ("default", "other"), {"metadata": {"name": "other"}})
+    assert not feed.ready.is_set()
+    store.put("pods", ("default", "mine"), {"metadata": {"name": "mine"}})
+    assert feed.ready.is_set()
+    assert [change.last["metadata"]["name"] for change in feed.changes] == ["mine"]
 
 
 async def test_a_watch_ends_at_its_timeout(api: Api) -> None:

@@ -5,6 +5,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -103,7 +104,7 @@ async def watch(
     selects = query.predicate(resource)
     initial = query.initial or (query.revision in ("", "0") and query.match == "")
     after = rest.store.revision if initial else revision_number(query.revision)
-    feed = rest.store.follow(resource.store, after)
+    feed = rest.store.follow(resource.store, after, partial(_matches, namespace, selects))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + query.timeout if query.timeout else None
     try:
@@ -113,38 +114,38 @@ async def watch(
                     yield {"type": "ADDED", "object": rest.present(resource, obj)}
             if query.initial and query.bookmarks:
                 yield _bookmark(resource, after, end=True)
-        seen = after
         while True:
             while feed.changes:
-                change = feed.changes.popleft()
-                seen = change.revision
-                event = _event(rest, resource, namespace, selects, change)
-                if event:
-                    yield event
+                yield _event(rest, resource, selects, feed.changes.popleft())
             feed.ready.clear()
-            current = max(seen, rest.store.revision)
             left = bookmark_every if deadline is None else min(bookmark_every, deadline - loop.time())
             try:
                 await asyncio.wait_for(feed.ready.wait(), max(left, 0.0))
             except TimeoutError:
                 if query.bookmarks and not feed.changes:
-                    yield _bookmark(resource, max(current, after))
+                    yield _bookmark(resource, rest.store.revision)
                 if deadline is not None and loop.time() >= deadline:
                     return
     finally:
         rest.store.unfollow(feed)
 
 
-def _event(
-    rest: Rest, resource: Resource, namespace: str, selects: selectors.Predicate | None, change: Change
-) -> Object | None:
-    """A change as one watch sees it: an object that begins to match is ADDED to it, one that ceases to is DELETED."""
+def _matches(namespace: str, selects: selectors.Predicate | None, change: Change) -> bool:
+    """Whether a watch sees anything of a change."""
     if namespace and change.last["metadata"].get("namespace") != namespace:
-        return None
-    before = change.old is not None and (selects is None or selects(change.old))
-    after = change.new is not None and (selects is None or selects(change.new))
-    if not before and not after:
-        return None
+        return False
+    return any(_before_and_after(selects, change))
+
+
+def _before_and_after(selects: selectors.Predicate | None, change: Change) -> tuple[bool, bool]:
+    """Whether the object was selected before a change, and whether it is after it."""
+    before, after = (item is not None and (selects is None or selects(item)) for item in (change.old, change.new))
+    return before, after
+
+
+def _event(rest: Rest, resource: Resource, selects: selectors.Predicate | None, change: Change) -> Object:
+    """A change as one watch sees it: an object that begins to match is ADDED to it, one that ceases to is DELETED."""
+    before, after = _before_and_after(selects, change)
     kind = "MODIFIED" if before and after else "ADDED" if after else "DELETED"
     obj = change.last
     if kind == "DELETED" and change.new is not None and change.old is not None:

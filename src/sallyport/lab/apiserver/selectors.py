@@ -1,7 +1,7 @@
 """Label and field selectors of list and watch requests, in their query-string form."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sallyport.lab.apiserver.errors import Object, bad_request
 from sallyport.lab.apiserver.kinds import Resource
@@ -71,9 +71,9 @@ def labels(text: str) -> Predicate | None:
     return selects
 
 
-def _value(obj: Object, path: str) -> str:
+def _value(obj: Object, path: str, parts: Sequence[str]) -> str:
     found: object = obj
-    for part in path.split("."):
+    for part in parts:
         found = found.get(part) if isinstance(found, dict) else None
     if path == "source" and isinstance(found, dict):
         found = found.get("component")
@@ -90,15 +90,15 @@ def fields(text: str, resource: Resource) -> Predicate | None:
         return None
     known = {"metadata.name", "metadata.namespace", *resource.selectable}
     known.update(_FIELDS.get(resource.store, ()))
-    terms: list[tuple[str, bool, str]] = []
+    terms: list[tuple[str, list[str], bool, str]] = []
     for term in text.split(","):
         match = _EQUAL.match(term)
         if not match:
             raise bad_request(f"invalid field selector: {term!r}")
         if match[1] not in known:
             raise bad_request(f"field label not supported: {match[1]}")
-        terms.append((match[1], match[2] != "!=", match[3]))
-    return lambda obj: all((_value(obj, path) == value) is equal for path, equal, value in terms)
+        terms.append((match[1], match[1].split("."), match[2] != "!=", match[3]))
+    return lambda obj: all((_value(obj, path, parts) == value) is equal for path, parts, equal, value in terms)
 
 
 def both(first: Predicate | None, second: Predicate | None) -> Predicate | None:

@@ -23,16 +23,18 @@ class Change:
 
 @dataclass(slots=True, eq=False)
 class Feed:
-    """The changes of one bucket that a watch has not yet read."""
+    """The changes of one bucket that a watch has not yet read; of no others than `wanted` it ever hears."""
 
     bucket: str
+    wanted: Callable[[Change], bool]
     changes: deque[Change] = field(default_factory=deque)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     def push(self, change: Change) -> None:
-        """Add a change and wake the reader."""
-        self.changes.append(change)
-        self.ready.set()
+        """Add a change that is wanted, and wake the reader. Fifty nodes watch pods, and each pod concerns one."""
+        if self.wanted(change):
+            self.changes.append(change)
+            self.ready.set()
 
 
 class Store:
@@ -113,10 +115,10 @@ class Store:
         if revision < self._forgotten:
             raise expired(f"too old resource version: {revision} ({self._forgotten})")
 
-    def follow(self, bucket: str, after: int) -> Feed:
-        """A feed of the changes after a revision. Raises 410 when the history no longer reaches back to it."""
+    def follow(self, bucket: str, after: int, wanted: Callable[[Change], bool]) -> Feed:
+        """A feed of the wanted changes after a revision. Raises 410 when the history no longer reaches back to it."""
         self.check_revision(after)
-        feed = Feed(bucket)
+        feed = Feed(bucket, wanted)
         for change in self._history:
             if change.bucket == bucket and change.revision > after:
                 feed.push(change)
