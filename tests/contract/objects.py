@@ -23,6 +23,7 @@ from sallyport.model.kernel import (
     Sysctl,
 )
 from sallyport.model.settings import Settings
+from sallyport.model.state import FAMILIES
 from sallyport.plan.chains import spread, way
 from sallyport.plan.skeleton import skeletons
 from sallyport.reconcile.diff import Delta, diff
@@ -104,6 +105,11 @@ RICH: tuple[KernelObject, ...] = (
     Rule(6, 20000, 500, to="fd66::2"),
     Rule(4, 20001, 830005, mark=5, mask=0x3FFF),
     Rule(6, 20001, 830006, mark=6, mask=0x3FFF),
+    *(Rule(family, 101, 0, mask=0x3FFF, goto=20001, inverted=True) for family in FAMILIES),
+    *(Rule(family, 20001, 0, mask=0x3FFF, goto=26145) for family in FAMILIES),
+    *(Rule(family, 20003, 0, mark=2, mask=3, goto=21539) for family in FAMILIES),
+    *(Rule(family, 20003, 0, mark=0, mask=1, goto=26145) for family in FAMILIES),
+    *(Rule(family, 26145, 0) for family in FAMILIES),
     *(ClientElement("clients4", f"10.244.1.{n}", str(n % 3 + 5)) for n in range(2, 7)),
     ClientElement("clients6", "fd00:244:1::2", "16383"),
     *(ClientElement("governed4", f"10.244.1.{n}") for n in range(2, 7)),

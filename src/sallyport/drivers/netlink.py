@@ -57,10 +57,11 @@ _HOP = struct.Struct("=4BI")
 _HOP_ID, _HOP_DEVICE, _HOP_GATEWAY = 1, 5, 6
 _ON_LINK = 4
 _RULE = struct.Struct("=8BI")
-_TO, _DEVICE, _RULE_PRIORITY, _MARK, _RULE_TABLE = 1, 3, 6, 10, 15
+_TO, _DEVICE, _GOTO, _RULE_PRIORITY, _MARK, _RULE_TABLE = 1, 3, 4, 6, 10, 15
 _MASK, _RULE_PROTOCOL, _IP_PROTOCOL, _PORTS = 16, 21, 22, 24
 _PORT_RANGE = struct.Struct("=HH")
-_TO_TABLE = 1
+_TO_TABLE, _GO_TO, _GO_ON = 1, 2, 3
+_INVERTED = 0x02
 _UDP = 17
 _NOWHERE = 255
 """RT_SCOPE_NOWHERE: of any scope, where something is removed."""
@@ -139,13 +140,17 @@ def _rules(family: Family, bodies: Iterable[bytes], protocol: int) -> Iterator[K
     for body in bodies:
         found = dict(attributes(body, _RULE.size))
         if found.get(_RULE_PROTOCOL) == bytes([protocol]):
-            table = _number(found[_RULE_TABLE]) if _RULE_TABLE in found else body[4]
+            *_, short, _, _, _, flags = _RULE.unpack_from(body)
+            table = _number(found[_RULE_TABLE]) if _RULE_TABLE in found else short
             ports = _PORT_RANGE.unpack(found[_PORTS]) if _PORTS in found else (0, 0)
             mark = _number(found.get(_MARK, b""))
             mask = _number(found.get(_MASK, b"")) if mark or _MASK in found else 0
             to = str(ip_address(found[_TO])) if _TO in found else ""
             device = "" if to or ports[0] else string(found.get(_DEVICE, b""))
-            yield Rule(family, _number(found.get(_RULE_PRIORITY, b"")), table, mark, mask, ports[0], device, to)
+            priority, goto = _number(found.get(_RULE_PRIORITY, b"")), _number(found.get(_GOTO, b""))
+            yield Rule(
+                family, priority, table, mark, mask, ports[0], device, to, goto, inverted=bool(flags & _INVERTED)
+            )
 
 
 def _number(value: bytes | None) -> int:
@@ -223,14 +228,19 @@ def write_rules(link: Link, upserts: Iterable[Rule], deletes: Iterable[Rule], pr
 
 def _rule(item: Rule, protocol: int) -> bytes:
     to = ip_address(item.to) if item.to else None
-    body = _RULE.pack(FAMILY[item.family], to.max_prefixlen if to else 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
-    body += number(_RULE_PRIORITY, item.priority) + number(_RULE_TABLE, item.table)
-    body += attribute(_RULE_PROTOCOL, bytes([protocol]))
+    action = _TO_TABLE if item.table else _GO_TO if item.goto else _GO_ON
+    flags, length = _INVERTED if item.inverted else 0, to.max_prefixlen if to else 0
+    body = _RULE.pack(FAMILY[item.family], length, 0, 0, 0, 0, 0, action, flags)
+    body += number(_RULE_PRIORITY, item.priority) + attribute(_RULE_PROTOCOL, bytes([protocol]))
+    if item.table:
+        body += number(_RULE_TABLE, item.table)
+    if item.goto:
+        body += number(_GOTO, item.goto)
     if to is not None:
         return body + text(_DEVICE, "lo") + attribute(_TO, to.packed)
     if item.iif:
         return body + text(_DEVICE, item.iif)
-    if item.mark:
+    if not item.udp_port:
         return body + number(_MARK, item.mark) + number(_MASK, item.mask)
     # For the node's own packets the ports are at hand. Asked of others, too, the kernel would dissect every packet that
     # the node routes, for the sake of this one rule (fib_rule_requires_fldissect in its net/fib_rules.h).
@@ -266,7 +276,15 @@ def _selector(rule: Rule) -> str:
         return f"iif lo to {rule.to}"
     if rule.iif:
         return f"iif {rule.iif}"
-    return f"fwmark {rule.mark:#x}" if rule.mark else f"dport {rule.udp_port}"
+    if rule.udp_port:
+        return f"dport {rule.udp_port}"
+    return f"{'not ' if rule.inverted else ''}fwmark {rule.mark:#x}/{rule.mask:#x}"
+
+
+def _action(rule: Rule) -> str:
+    if rule.table:
+        return f"lookup {rule.table}"
+    return f"goto {rule.goto}" if rule.goto else "nop"
 
 
 def named(item: KernelObject) -> str:
@@ -281,6 +299,6 @@ def named(item: KernelObject) -> str:
         case Route():
             return f"route {item.type} {item.destination} table {item.table} metric {item.metric}"
         case Rule():
-            return f"rule priority {item.priority} {_selector(item)} lookup {item.table}"
+            return f"rule priority {item.priority} {_selector(item)} {_action(item)}"
         case _:
             return f"{item.kind.name.lower()} {item.key}"

@@ -219,7 +219,8 @@ class Rule:
     """A policy rule. A rule's identity is its whole value: the same selector with another table is another rule.
 
     One of `mark`/`mask`, `iif` (what comes in by that device), `udp_port` and `to` (what this node itself sends to that
-    UDP port, or that address) selects.
+    UDP port, or that address) selects, or everything is selected; `inverted` selects what is not. It is looked up in
+    `table`, or goes on with the first rule of the priority `goto`, or, with neither of them, with the next rule.
     """
 
     kind: ClassVar[Kind] = Kind.RULE
@@ -231,6 +232,8 @@ class Rule:
     udp_port: int = 0
     iif: str = ""
     to: str = ""
+    goto: int = 0
+    inverted: bool = False
 
     @property
     def key(self) -> "Rule":

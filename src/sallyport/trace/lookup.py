@@ -4,7 +4,8 @@ What hangs on something that is missing is missing too, as in a kernel: elements
 neighbours and forwarding entries without their device, routes without their next hop.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -87,12 +88,13 @@ class NodeKernel:
         self._sets: dict[str, dict[str, str]] = {}
         self._fibs: dict[int, tuple[str, ...]] = {}
         self._routes: dict[tuple[Family, int], list[Route]] = {}
-        self._rules: list[Rule] = []
+        self._rules: dict[Family, list[Rule]] = {4: [], 6: []}
         self._skeletons: dict[str, Skeleton] = {}
         self._keyed: dict[object, KernelObject] = {}
         for item in objects:
             self._take(item)
-        self._rules.sort(key=lambda rule: rule.priority)
+        for rules in self._rules.values():
+            rules.sort(key=lambda rule: rule.priority)
         if "inet" not in self._skeletons:
             self._sets = {}
         held = {ip_address(item.address) for item in self._keyed.values() if isinstance(item, InterfaceAddress)}
@@ -105,7 +107,7 @@ class NodeKernel:
             case Route():
                 self._routes.setdefault((item.family, item.table), []).append(item)
             case Rule():
-                self._rules.append(item)
+                self._rules[item.family].append(item)
             case Skeleton():
                 self._skeletons[item.family] = item
             case Fib():
@@ -190,9 +192,7 @@ class NodeKernel:
         if flow.destination in self.addresses:
             return Routed(Way.LOCAL, f"table local: {flow.destination} is this node's")
         before = ""
-        for rule in self._rules:
-            if not _selects(rule, flow):
-                continue
+        for rule in self._asked(flow):
             if (
                 rule.table == MAIN_TABLE
                 and (routed := self._main(flow, f"rule {_words(rule)}, ")).way is not Way.NOWHERE
@@ -206,6 +206,20 @@ class NodeKernel:
             end = "throw" if route else "empty"
             before = f"rule {_words(rule)}, table {rule.table} {end}, "
         return self._main(flow, before)
+
+    def _asked(self, flow: Flow) -> Iterator[Rule]:
+        """The rules that lead a packet to tables. One that leads to a rule that is not there leads nowhere else."""
+        rules, place = self._rules[family_of(flow.destination)], 0
+        while place < len(rules):
+            rule = rules[place]
+            place += 1
+            if not _selects(rule, flow):
+                continue
+            if rule.table:
+                yield rule
+            target = bisect_left(rules, rule.goto, key=lambda item: item.priority)
+            if rule.goto and target < len(rules) and rules[target].priority == rule.goto:
+                place = target
 
     def _lead(self, rule: Rule, flow: Flow) -> Lead | None:
         """What BIRD has put into the table, at better metrics than ours."""
@@ -274,7 +288,7 @@ def _holds(member: str, address: IPAddress) -> bool:
 def _selects(rule: Rule, flow: Flow) -> bool:
     """Rules of external networks' devices (`iif`) are for replies: what a pod sends comes in by another one. Those to
     routers are for the node's own packets."""
-    if rule.iif or rule.to or rule.family != flow.destination.version or (flow.mark ^ rule.mark) & rule.mask:
+    if rule.iif or rule.to or bool((flow.mark ^ rule.mark) & rule.mask) is not rule.inverted:
         return False
     return not rule.udp_port or (flow.protocol, flow.port) == ("udp", rule.udp_port)
 
