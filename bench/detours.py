@@ -194,11 +194,16 @@ class Detours:
         namespaces.nft(self._lab.space(where), text + "\n")
 
 
+_ACTIONS = (("goto", "goto"), ("lookup", "table"))
+
+
 def _words(rule: dict[str, Any]) -> str:
     """A policy rule as `ip` lists it, as arguments that make it."""
+    action = next((f"{word} {rule[key]}" for word, key in _ACTIONS if key in rule), "nop")
     selectors = [f"{name} {rule[key]}" for name, key in (("from", "src"), ("iif", "iif")) if key in rule]
     if "fwmark" in rule:
-        selectors.append(f"fwmark {rule['fwmark']}/{rule.get('fwmask', '0xffffffff')}")
+        negated = "not " if "not" in rule else ""
+        selectors.append(f"{negated}fwmark {rule['fwmark']}/{rule.get('fwmask', '0xffffffff')}")
     if "dport" in rule:
         selectors.append(f"ipproto 17 dport {rule['dport']}")
-    return " ".join([f"priority {rule['priority']}", *selectors, f"lookup {rule['table']} protocol {rule['protocol']}"])
+    return " ".join([f"priority {rule['priority']}", *selectors, f"{action} protocol {rule['protocol']}"])

@@ -56,7 +56,7 @@ def test_an_exit_that_falls_away_closes_the_way(world: World, a: Agent, b: Agent
     "damage",
     [
         "ip -{family} route del default table 830005 metric 100",
-        "ip -{family} rule del priority 20001",
+        "ip -{family} rule del priority 20002",
         "nft flush chain inet sallyport mark_5",
         "nft flush map inet sallyport clients{family}",
         "ip link set sp-vx{family} down",

@@ -9,7 +9,11 @@ class Settings:
 
     `mark_mask` selects the bits that hold the egress id; bits 14 and 15 are kube-proxy's, the upper 16 Calico's.
     `connection_label` is the bit of conntrack's 128 label bits that tells of a connection that began with a mark.
-    `network_rule_priority` is that of the rules of exits with external networks (0: as that of the others).
+    At the priority after `rule_priority` packets are first asked for their mark. The rules of marks stand in a tree,
+    which takes 6145 priorities from `tree_priority` on (`plan.rules`); others can have none there. Where
+    `rule_priority` is not before it, all rules stand side by side instead, each at the expense of every packet.
+    `network_rule_priority` is that of the rules of exits with external networks (0: as that of the others). They stand
+    side by side, and so do the others where it comes after their first and not after the tree.
     `dead_after` seconds without renewal by its agent, a node falls silent for the egress IPs it holds.
     """
 
@@ -17,6 +21,7 @@ class Settings:
     vxlan_vni: int = 4097
     vxlan_port: int = 4790
     rule_priority: int = 20000
+    tree_priority: int = 20001
     network_rule_priority: int = 0
     route_protocol: int = 83
     table_base: int = 830_000

@@ -22,6 +22,7 @@ from sallyport.plan import tunnel
 from sallyport.plan.clients import Governed, govern
 from sallyport.plan.holding import holds, watched, watching
 from sallyport.plan.networks import networking
+from sallyport.plan.rules import arranged
 from sallyport.plan.skeleton import skeletons
 from sallyport.plan.steering import MAIN_TABLE, Here, steer
 
@@ -65,7 +66,7 @@ def plan_node(
     managed = {name: address for name, address in held.items() if not assignments[name].static}
     return NodePlan(
         node=facts.node,
-        objects=tuple(dict.fromkeys(objects)),
+        objects=tuple(arranged(dict.fromkeys(objects), settings)),
         announcements=tuple(
             (device, address)
             for name, address in sorted(managed.items())

@@ -1,10 +1,10 @@
 """The order of steps: make before break, so that no packet meets half a way."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sallyport.model.addresses import bounds
-from sallyport.model.kernel import Element, KernelObject, Kind, Skeleton
+from sallyport.model.kernel import Element, KernelObject, Kind, Rule, Skeleton
 from sallyport.reconcile.diff import Delta
 
 
@@ -24,16 +24,24 @@ def sequence(deltas: Mapping[Kind, Delta]) -> tuple[Step, ...]:
     """
     displaced = {kind: _displaced(delta) for kind, delta in deltas.items()}
     up = [
-        Step(kind, upserts=(*deltas[kind].create, *deltas[kind].replace), deletes=displaced[kind])
+        Step(kind, upserts=tuple(sorted(_upserts(deltas[kind]), key=_reach)), deletes=displaced[kind])
         for kind in sorted(deltas)
         if deltas[kind].create or deltas[kind].replace
     ]
     down = [
         Step(kind, deletes=deletes)
         for kind in sorted(deltas, reverse=True)
-        if (deletes := tuple(item for item in sorted(deltas[kind].delete, key=_judges) if item not in displaced[kind]))
+        if (deletes := tuple(item for item in _downward(deltas[kind].delete) if item not in displaced[kind]))
     ]
     return (*up, *down)
+
+
+def _upserts(delta: Delta) -> tuple[KernelObject, ...]:
+    return (*delta.create, *delta.replace)
+
+
+def _downward(deleted: Iterable[KernelObject]) -> list[KernelObject]:
+    return sorted(deleted, key=lambda item: (_judges(item), -_reach(item)))
 
 
 def _judges(item: KernelObject) -> bool:
@@ -42,10 +50,18 @@ def _judges(item: KernelObject) -> bool:
     return isinstance(item, Skeleton) and item.family == "inet"
 
 
+def _reach(item: KernelObject) -> int:
+    """Policy rules that lead packets past others are made after those others, farther ones after nearer ones, and go
+    before them: what a packet is led past, it has been asked before, or it will be where it is led to. The ends of
+    groups are last, and the first to go. Before the ends of new groups are made, and when those of old ones are gone,
+    packets pass by what old and new have left of the tree, and meet the rule of their mark in the one or the other."""
+    return item.goto if isinstance(item, Rule) else 0
+
+
 def _displaced(delta: Delta) -> tuple[KernelObject, ...]:
     """Networks that must leave a set in the same transaction that brings others: the kernel refuses members of an
     interval set that overlap, so there is no make before break among those."""
-    upserts = [item for item in (*delta.create, *delta.replace) if isinstance(item, Element)]
+    upserts = [item for item in _upserts(delta) if isinstance(item, Element)]
     deletes = [item for item in delta.delete if isinstance(item, Element)]
     intervals = {item.set for item in (*upserts, *deletes) if "/" in item.member}
     incoming = [_interval(item) for item in upserts if item.set in intervals]

@@ -118,6 +118,7 @@ CASES = [
     ("cilium_host", WARNING, {"devices": (*SOUND.devices, Device("cilium_host"))}),
     ("IPv4 rule 9", PROBLEM, {"rules": (Seen(4, 9, "2004", mark=0x200, mask=0xF00),)}),
     ("IPv6 rule 20001", PROBLEM, {"rules": (Seen(6, 20001, "77"),)}),
+    ("IPv4 rule 26145", PROBLEM, {"rules": (Seen(4, 26145, "77", selector="from 10.0.0.0/8"),)}),
     ("IPv4 rule 500", WARNING, {"rules": (Seen(4, 500, "77", selector="from 10.0.0.0/8"),)}),
     ("table 830005", PROBLEM, {"tables": {830005: ("boot",)}}),
     ("next hop 83000007", PROBLEM, {"hops": (83000007,)}),

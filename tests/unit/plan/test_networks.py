@@ -73,7 +73,7 @@ def closed(plan: NodePlan, table: int) -> bool:
 
 def test_a_gateway_of_one_network_is_led_to_that_networks_table() -> None:
     plan = planned(cluster(gateway("red")))
-    assert leading(plan) == [Rule(4, 20001, 500, mark=ID, mask=0x3FFF)]
+    assert leading(plan) == [Rule(4, 20002, 500, mark=ID, mask=0x3FFF)]
     assert fibs(plan) == {Fib(500, ("red",)), Fib(600, ("yellow",))}
     assert closed(plan, 500)
     assert members(plan.objects, "networked") == {MARK: ""}
@@ -84,7 +84,7 @@ def test_a_gateway_of_one_network_is_led_to_that_networks_table() -> None:
 def test_a_gateway_of_several_networks_has_a_table_merged_of_them_in_its_order(networks: tuple[str, ...]) -> None:
     """One table, so that the longest prefix wins over all of them, and of equal ones the first in the list."""
     plan = planned(cluster(gateway(*networks)))
-    assert leading(plan) == [Rule(4, 20001, MERGED, mark=ID, mask=0x3FFF)]
+    assert leading(plan) == [Rule(4, 20002, MERGED, mark=ID, mask=0x3FFF)]
     assert Fib(MERGED, networks) in fibs(plan)
     assert closed(plan, MERGED)
     assert set(members(plan.objects, "wires")) == {f"{MARK} . red0", f"{MARK} . yellow0"}
@@ -98,7 +98,7 @@ def test_what_leads_to_a_network_has_a_priority_of_its_own_where_it_is_set() -> 
 def test_a_gateway_of_a_network_that_does_not_exist_leads_nowhere_at_all() -> None:
     """Neither to another network nor by the node's own routes: its table ends, and no wire is its own."""
     plan = planned(cluster(gateway("blue")))
-    assert leading(plan) == [Rule(4, 20001, MERGED, mark=ID, mask=0x3FFF)]
+    assert leading(plan) == [Rule(4, 20002, MERGED, mark=ID, mask=0x3FFF)]
     assert closed(plan, MERGED)
     assert MERGED not in {item.table for item in fibs(plan)}
     assert members(plan.objects, "networked") == {MARK: ""}

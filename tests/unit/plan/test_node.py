@@ -74,7 +74,7 @@ def test_a_client_whose_exit_is_held_here_is_marked_and_routed_as_any_other() ->
     assert members(plan, "clients4") == {FOUR: str(ID)}
     assert members(plan, "governed4") == {FOUR: ""}
     assert ways(plan) == {LAST, Route(4, TABLE, "0.0.0.0/0", 100, "throw")}
-    assert Rule(4, 20001, TABLE, mark=ID, mask=0x3FFF) in plan.objects
+    assert Rule(4, 20002, TABLE, mark=ID, mask=0x3FFF) in plan.objects
 
 
 def test_a_held_address_is_an_interfaces_and_the_source_of_what_bears_its_mark() -> None:
@@ -123,7 +123,7 @@ def test_a_client_without_a_way_out_is_led_to_a_table_that_leads_nowhere(assignm
     assert members(plan, "clients4") == {FOUR: NOWHERE}
     assert members(plan, "governed4") == {FOUR: ""}
     assert ways(plan) == {Route(4, table, "0.0.0.0/0", 4294967295, "unreachable")}
-    assert Rule(4, 20001, table, mark=0x3FFF, mask=0x3FFF) in plan.objects
+    assert Rule(4, 20002, table, mark=0x3FFF, mask=0x3FFF) in plan.objects
 
 
 def test_every_governed_table_ends_in_unreachable() -> None:

@@ -58,7 +58,7 @@ def test_each_gateway_has_a_way_of_its_own() -> None:
         Route(4, tables[1], "0.0.0.0/0", 100, "throw"),
         Route(4, tables[2], "0.0.0.0/0", 100, "unicast", SETTINGS.next_hop_base + 2),
         *(Route(4, table, "0.0.0.0/0", 4294967295, "unreachable") for table in tables.values()),
-        *(Rule(4, 20001, table, mark=number, mask=0x3FFF) for number, table in tables.items()),
+        *(Rule(4, 20002, table, mark=number, mask=0x3FFF) for number, table in tables.items()),
     } <= set(plan.objects)
     assert [item.id for item in plan.objects if isinstance(item, NextHop)] == [SETTINGS.next_hop_base + 2]
 
@@ -102,13 +102,13 @@ def test_a_gateway_that_leaves_a_node_that_is_down_gets_no_new_connections() -> 
 def test_a_gateway_that_is_leaving_keeps_its_connections_and_gets_no_new_ones() -> None:
     plan = planned(cluster(by("near", "far"), [NEAR, replace(FAR, leaving=True)]))
     assert (shared(plan).fresh, shared(plan).kept) == ((1,), (1, 2))
-    assert Rule(4, 20001, SETTINGS.table(2), mark=2, mask=0x3FFF) in plan.objects
+    assert Rule(4, 20002, SETTINGS.table(2), mark=2, mask=0x3FFF) in plan.objects
 
 
 def test_where_all_are_leaving_new_connections_are_led_nowhere() -> None:
     plan = planned(cluster(by("far"), [replace(FAR, leaving=True)]))
     assert (shared(plan).fresh, shared(plan).kept) == ((), (2,))
-    assert Rule(4, 20001, SETTINGS.table(NOWHERE), mark=NOWHERE, mask=0x3FFF) in plan.objects
+    assert Rule(4, 20002, SETTINGS.table(NOWHERE), mark=NOWHERE, mask=0x3FFF) in plan.objects
     assert decision(plan).state == "blocked"
     assert decision(plan).reason == "all gateways that it may use are leaving or are not chosen yet"
 

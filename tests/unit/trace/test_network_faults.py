@@ -98,7 +98,7 @@ def test_this_finds_a_leak() -> None:
     ("where", "lost", "decided"),
     [
         ("n3", of(Rule, mark=13), "guard: wires lacks 0xd with eth0"),
-        ("n3", of(Fib, table=600), "rule 20001 fwmark 0xd/0x3fff, table 600: un"),
+        ("n3", of(Fib, table=600), "rule 20002 fwmark 0xd/0x3fff, table 600: un"),
         ("n3", lambda item: isinstance(item, Fib | Route), "guard: wires lacks 0xd with eth0"),
         ("n3", of_set("wires"), "guard: wires lacks 0xd with yellow0"),
         ("n3", of_set("marks4"), "guard: marks4 lacks 0xd"),

@@ -122,7 +122,7 @@ def test_a_gateway_without_networks_leads_where_its_nodes_own_routes_do() -> Non
 def test_what_a_network_has_no_route_for_is_dropped_by_its_table() -> None:
     (way,) = ways("yellow/app", REST)
     assert (way.verdict, way.node) == (Verdict.DROPPED, "n3")
-    assert way.hops[-1].decided == "rule 20001 fwmark 0xd/0x3fff, table 600: unreachable 0.0.0.0/0"
+    assert way.hops[-1].decided == "rule 20002 fwmark 0xd/0x3fff, table 600: unreachable 0.0.0.0/0"
 
 
 @pytest.mark.parametrize(

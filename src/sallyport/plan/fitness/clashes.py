@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from sallyport.model.fitness import ALL_BITS, BaseChain, Finding, Listener, Seen, Severity, Surroundings
 from sallyport.model.settings import Settings
+from sallyport.plan.rules import first, span
 from sallyport.plan.skeleton import skeletons
 
 PROBLEM, WARNING = Severity.PROBLEM, Severity.WARNING
@@ -53,11 +54,17 @@ def _others(seen: Surroundings) -> Iterator[Finding]:
 
 
 def _rule(rule: Seen, settings: Settings) -> Iterator[Finding]:
-    """What is looked up before our rules, or in their place, for packets that have our marks."""
-    marked = not rule.mask or rule.mask & settings.mark_mask
-    if rule.priority > settings.rule_priority + 1 or rule.table in ("local", "nop", "l3mdev") or not marked:
-        return
+    """What is looked up before our rules, or in their place, for packets that have our marks; and what is among them,
+    where few packets come by."""
     subject = f"IPv{rule.family} rule {rule.priority}"
+    begin, place = first(settings), span(settings)
+    if begin <= place[0] and rule.priority in place[1:]:
+        message = f"priorities {place[0]} to {place[-1]} are our rules', which lead most packets past it"
+        yield Finding(PROBLEM, subject, message, f"give it a priority above {place[-1]}")
+        return
+    marked = not rule.mask or rule.mask & settings.mark_mask
+    if rule.priority > begin or rule.table in ("local", "nop", "l3mdev") or not marked:
+        return
     where = f"on at rule {rule.table[5:]}" if rule.table.startswith("goto ") else f"by table {rule.table}"
     goes = f"{rule.selector or 'everything'} goes {where}"
     if rule.mask:
@@ -66,10 +73,10 @@ def _rule(rule: Seen, settings: Settings) -> Iterator[Finding]:
         yield Finding(PROBLEM, subject, message, "let its owner use other bits")
     elif rule.selector:
         message = f"{goes} before our rules are asked: what governed pods send that way is dropped, not steered"
-        yield Finding(WARNING, subject, message, f"give it a priority above {settings.rule_priority + 1}")
+        yield Finding(WARNING, subject, message, f"give it a priority above {max(begin, place[-1])}")
     else:
         message = f"{goes} before our rules are asked: what governed pods send is dropped, not steered"
-        yield Finding(PROBLEM, subject, message, f"give it a priority above {settings.rule_priority + 1}")
+        yield Finding(PROBLEM, subject, message, f"give it a priority above {max(begin, place[-1])}")
 
 
 def _numbers(seen: Surroundings, settings: Settings) -> Iterator[Finding]:

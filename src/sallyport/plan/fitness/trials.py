@@ -2,6 +2,7 @@
 missing has a name; then the very objects that plans are made of."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 from sallyport.model.fitness import Trial
@@ -23,6 +24,7 @@ from sallyport.model.kernel import (
 from sallyport.model.settings import Settings
 from sallyport.model.state import FAMILIES, Family
 from sallyport.plan.chains import spread, way
+from sallyport.plan.rules import GROUP, arranged, first
 from sallyport.plan.skeleton import skeletons
 from sallyport.plan.steering import LAST_METRIC, MAIN_TABLE, WAY_METRIC
 from sallyport.plan.tunnel import way as tunnel_way
@@ -144,11 +146,17 @@ def _ways(settings: Settings) -> list[Trial]:
 
 
 def _rules(family: Family, option: str, settings: Settings) -> Trial:
-    table, first = settings.table(_THERE), settings.rule_priority
+    """With more exits than are asked for one by one, and a priority that lies before the tree of their rules."""
+    settings = replace(settings, rule_priority=min(settings.rule_priority, settings.tree_priority - 2))
+    begin = first(settings)
+    marks = [
+        Rule(family, begin, settings.table(number), mark=settings.mark(number), mask=settings.mark_mask)
+        for number in range(_HERE, _HERE + GROUP + 1)
+    ]
     rules = (
-        Rule(family, first, MAIN_TABLE, udp_port=settings.vxlan_port),
-        Rule(family, first, MAIN_TABLE, iif=_DEVICE),
-        Rule(family, first + 1, table, mark=settings.mark(_THERE), mask=settings.mark_mask),
+        Rule(family, begin - 1, MAIN_TABLE, udp_port=settings.vxlan_port),
+        Rule(family, begin - 1, MAIN_TABLE, iif=_DEVICE),
+        *arranged(marks, settings),
     )
     return Trial(f"IPv{family} policy rules", "a mark leads to its exit", option, objects=rules, family=family)
 
