@@ -4,7 +4,21 @@ import os
 import signal
 import sys
 
-from bench import agent, bulk, controller, events, exits, flows, gateways, networks, packets, paths, planning, takeover
+from bench import (
+    agent,
+    bulk,
+    controller,
+    events,
+    exits,
+    flows,
+    gateways,
+    lab,
+    networks,
+    packets,
+    paths,
+    planning,
+    takeover,
+)
 from bench.document import write
 from bench.figures import record
 
@@ -15,6 +29,7 @@ BENCHMARKS = {
     "events": events,
     "agent": agent,
     "takeover": takeover,
+    "lab": lab,
     "networks": networks,
     "gateways": gateways,
     "flows": flows,
