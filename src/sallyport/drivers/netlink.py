@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
@@ -65,6 +66,8 @@ _INVERTED = 0x02
 _UDP = 17
 _NOWHERE = 255
 """RT_SCOPE_NOWHERE: of any scope, where something is removed."""
+_REMEMBERED = 4096
+"""Answers whose meaning is known, so that it is worked out once: several times those that a node has."""
 _TYPES: Mapping[str, int] = {"unicast": 1, "unreachable": 7, "throw": 9}
 _NAMES = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 
@@ -76,7 +79,7 @@ def read(link: Link, devices: Mapping[str, int], settings: Settings) -> dict[Kin
     if names:
         found += _neighbors(link, names)
         found += _fdb(link, names)
-    found += _next_hops(link, settings.route_protocol)
+    found += _next_hops(link, names, settings.route_protocol)
     for family in FAMILIES:
         found += _routes(family, dumped(link, family, settings.route_protocol))
         found += _rules(family, link.dump(_GET_RULE, _RULE.pack(FAMILY[family], *bytes(8))), settings.route_protocol)
@@ -90,9 +93,9 @@ def _neighbors(link: Link, names: Mapping[int, str]) -> Iterator[KernelObject]:
         _, _, index, state, _, _ = _NEIGHBOR.unpack_from(body)
         if index in names and state & _PERMANENT:
             found = dict(attributes(body, _NEIGHBOR.size))
-            address = ip_address(found[_NEIGHBOR_ADDRESS])
-            if not address.is_multicast:
-                yield Neighbor(names[index], str(address), _lladdr(found))
+            address, multicast = _told_address(found[_NEIGHBOR_ADDRESS])
+            if not multicast:
+                yield Neighbor(names[index], address, _lladdr(found))
 
 
 def _fdb(link: Link, names: Mapping[int, str]) -> Iterator[KernelObject]:
@@ -102,38 +105,51 @@ def _fdb(link: Link, names: Mapping[int, str]) -> Iterator[KernelObject]:
         if index in names:
             found = dict(attributes(body, _NEIGHBOR.size))
             if _NEIGHBOR_ADDRESS in found:
-                yield Fdb(names[index], _lladdr(found), str(ip_address(found[_NEIGHBOR_ADDRESS])))
+                yield Fdb(names[index], _lladdr(found), _told_address(found[_NEIGHBOR_ADDRESS])[0])
+
+
+@lru_cache(_REMEMBERED)
+def _told_address(packed: bytes) -> tuple[str, bool]:
+    """An address as a text, and whether it is one of many."""
+    address = ip_address(packed)
+    return str(address), address.is_multicast
 
 
 def _lladdr(found: Attributes) -> str:
     return found.get(_NEIGHBOR_LLADDR, b"").hex(":")
 
 
-def _next_hops(link: Link, protocol: int) -> Iterator[KernelObject]:
+def _next_hops(link: Link, names: Mapping[int, str], protocol: int) -> Iterator[KernelObject]:
     for body in link.dump(_GET_HOP, _HOP.pack(0, 0, 0, 0, 0)):
         if body[2] == protocol:
             found = dict(attributes(body, _HOP.size))
-            gateway = str(ip_address(found[_HOP_GATEWAY])) if _HOP_GATEWAY in found else ""
-            yield NextHop(_number(found[_HOP_ID]), gateway, _name(found.get(_HOP_DEVICE)))
+            gateway = _told_address(found[_HOP_GATEWAY])[0] if _HOP_GATEWAY in found else ""
+            device = _number(found.get(_HOP_DEVICE))
+            yield NextHop(_number(found[_HOP_ID]), gateway, names.get(device) or _name(device))
 
 
-def _name(index: bytes | None) -> str:
+def _name(index: int) -> str:
     """The name of a device, "" for none or one that has just gone."""
     try:
-        return socket.if_indextoname(_number(index)) if index else ""
+        return socket.if_indextoname(index) if index else ""
     except OSError:
         return ""
 
 
 def _routes(family: Family, bodies: Iterable[bytes]) -> Iterator[KernelObject]:
     for body in bodies:
-        _, length, _, _, table, _, _, kind, _ = ROUTE.unpack_from(body)
-        found = dict(attributes(body, ROUTE.size))
-        address = ip_address(found.get(DST) or bytes(LENGTH[family]))
-        destination = str(address) if length == address.max_prefixlen else f"{address}/{length}"
-        table = _number(found[TABLE]) if TABLE in found else table
-        metric, hop = _number(found.get(PRIORITY, b"")), _number(found.get(NEXT_HOP, b""))
-        yield Route(family, table, destination, metric, _NAMES.get(kind, str(kind)), hop)  # type: ignore[arg-type]
+        yield _told_route(family, body)
+
+
+@lru_cache(_REMEMBERED)
+def _told_route(family: Family, body: bytes) -> Route:
+    _, length, _, _, table, _, _, kind, _ = ROUTE.unpack_from(body)
+    found = dict(attributes(body, ROUTE.size))
+    address = ip_address(found.get(DST) or bytes(LENGTH[family]))
+    destination = str(address) if length == address.max_prefixlen else f"{address}/{length}"
+    table = _number(found[TABLE]) if TABLE in found else table
+    metric, hop = _number(found.get(PRIORITY, b"")), _number(found.get(NEXT_HOP, b""))
+    return Route(family, table, destination, metric, _NAMES.get(kind, str(kind)), hop)  # type: ignore[arg-type]
 
 
 def _rules(family: Family, bodies: Iterable[bytes], protocol: int) -> Iterator[KernelObject]:
