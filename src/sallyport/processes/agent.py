@@ -51,7 +51,10 @@ R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
 GATHER = 0.005
-"""Seconds between two rounds at least, so that a burst of changes is gathered. The first one is acted upon at once."""
+"""Seconds between two rounds at least, so that a burst of changes is gathered. The first one is acted upon at once.
+Rounds that took longer wait for as long as the last one took, so that no burst costs more than half a core."""
+LONGEST = 0.02
+"""Seconds that a change waits so at most."""
 RESYNC = 5.0
 """Seconds after which the kernel is read back and compared although nothing was heard."""
 RENEWAL = 1.0
@@ -171,6 +174,7 @@ class Agent:
             loop = asyncio.get_running_loop()
             while True:
                 self._changed.clear()
+                began = loop.time()
                 if not await self._synced():
                     loop.call_later(RETRY, self.wake)
                 ended = loop.time()
@@ -178,7 +182,7 @@ class Agent:
                     await asyncio.wait_for(self._changed.wait(), RESYNC)
                 except TimeoutError:
                     continue
-                await asyncio.sleep(ended + GATHER - loop.time())
+                await asyncio.sleep(ended + min(max(GATHER, ended - began), LONGEST) - loop.time())
 
     async def _synced(self) -> bool:
         """One round; False where a tool could not be asked, which is logged and tried again: the loop goes on."""
@@ -331,9 +335,8 @@ class Agent:
         """The plan is the same as last time and yet something differed: somebody changed the kernel by hand."""
         if previous is None or previous.objects != plan.objects or not deltas:
             return
-        lines = [
-            _describe(item) for delta in deltas.values() for item in (*delta.create, *delta.replace, *delta.delete)
-        ]
+        items = (item for delta in deltas.values() for item in (*delta.create, *delta.replace, *delta.delete))
+        lines = [f"{item.kind.name.lower()} {item.key}" for item in items]
         shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
         log.warning("agent.drift_repaired", objects=lines)
         ref = ObjectRef("Node", self._node, uid=self._node)
@@ -393,7 +396,3 @@ class Agent:
                 ref = ObjectRef("Node", self._node, uid=self._node)
                 message = f"{address} sends to the outside, but no pod of the API has that address; it is not let out"
                 self._events.record(ref, "Warning", "UndecidedPod", message)
-
-
-def _describe(item: KernelObject) -> str:
-    return f"{item.kind.name.lower()} {item.key}"
