@@ -180,7 +180,8 @@ class PodLife:
         if not self.pod.spec.host_network:
             space = names.pod_namespace(self._grounds.lab, self.pod.key)
         output = self._grounds.record.log(f"pod-{self.pod.key[0]}-{self.pod.key[1]}")
-        command = namespaces.command(space, argv(container))
+        within = namespaces.command if container.command else namespaces.entering  # nobody looks around in a pause
+        command = within(space, argv(container))
         async with self._spawning:
             if self._stopping:
                 return None
