@@ -7,6 +7,7 @@ import sys
 from bench import (
     agent,
     bulk,
+    chain,
     controller,
     events,
     exits,
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "controller": controller,
     "bulk": bulk,
     "events": events,
+    "chain": chain,
     "agent": agent,
     "takeover": takeover,
     "lab": lab,

@@ -1,8 +1,8 @@
 """How long a lab takes: 3 nodes with 9 pods, and 50 nodes with 500 pods, from `sallyport lab up` until all is ready.
 
 Both have the addresses of the topology `default`, in both families. The pods are those of Deployments, 50 of each or 9,
-applied at once with kubectl, and count as ready when the API says so and each has an address. Then which processes used
-the CPU, each with the commands that it has run; *others* is all that the machine did beside, most of it the kernel's
+applied at once with kubectl, and count as ready when the API says so and each has an address. Which processes used the
+CPU, each with the commands that it has run; *others* is all that the machine did beside, most of it the kernel's
 own work, kubectl's and, where the load is high, that of others.
 
 On the same machine, with less to do (load 0.3), 3 nodes took 4.6 s, 50 nodes 36.3 s and their pods 33.3 s, before this:
@@ -12,6 +12,8 @@ On the same machine, with less to do (load 0.3), 3 nodes took 4.6 s, 50 nodes 36
 - A pod took four runs of `ip`, one pod at a time; now a few messages to the kernel take 2 ms. Kubelet and scheduler
   took 15 s of CPU, and their commands 5 s.
 - Each write to a pod woke the watches of all agents. The API server took 10.5 s of CPU.
+- `ip netns exec` gave each pod mounts of its own, to which each namespace spreads that is made later: among 200 pods
+  the next one took the kernel three times as long as the first.
 """
 
 import asyncio
@@ -36,6 +38,8 @@ from sallyport.lab.topology_file import find
 
 SIZES = ((3, 9, 9, 5), (50, 500, 50, 3))
 """Nodes, pods, pods of a Deployment, and runs."""
+SETTLED, REST = 3.0, 10.0
+"""Seconds after which a lab is at rest, and over which it is then looked at."""
 PATIENCE = 300.0
 """Seconds until pods that are not ready are given up."""
 NAME = "bench"
@@ -82,8 +86,13 @@ def _one(nodes: int, pods: int, each: int) -> Times:
         found |= {f"{pods} pods more, until all are ready": ready - up}
         found |= _shares(f"until {pods} pods are ready", _used(lab), used, spent)
         found[f"all of it: {nodes} nodes with {pods} pods"] = ready - began
+        time.sleep(SETTLED)
+        used, busy = _used(lab), _machine()
+        time.sleep(REST)
+        rest = _shares(f"of {REST:g} s with {pods} pods, at rest", _used(lab), used, _machine() - busy)
+        ending = time.monotonic()
         lab.down()
-        return found | {f"`lab down` with {nodes} nodes and {pods} pods": time.monotonic() - ready}
+        return found | rest | {f"`lab down` with {nodes} nodes and {pods} pods": time.monotonic() - ending}
     finally:
         take_down(lab.record)
 
