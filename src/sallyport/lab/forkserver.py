@@ -21,8 +21,8 @@ import msgspec
 
 from sallyport.lab.namespaces import call, enter
 
-PRELOADED = ("sallyport.cli.agent", "sallyport.cli.controller", "pydantic.type_adapter")
-"""What the processes of a lab need; the last one is what typer reads options by."""
+PRELOADED = ("sallyport.cli.agent", "sallyport.cli.controller", "pydantic.type_adapter", "pydantic.fields")
+"""What the processes of a lab need; the last ones are what typer reads options by."""
 ROOM = 1024
 """Bytes that a command line may have."""
 _ARGUMENTS = slice(45, 47)
