@@ -88,7 +88,7 @@ def arranged(objects: Iterable[KernelObject], settings: Settings) -> list[Kernel
     return kept
 
 
-@lru_cache(8)
+@lru_cache(len(FAMILIES))
 def _tree(family: Family, leaves: tuple[Rule, ...], settings: Settings) -> tuple[Rule, ...]:
     """All of it: those that have no mark are led past it, and those that have one to it, where it is further down."""
     place, mask = span(settings), settings.mark_mask
