@@ -5,9 +5,11 @@ that what differs is what the nodes hold. The cost is the CPU time of the sender
 packet through all of the namespaces. The cheaper half of a turn's rounds counts: what else the machine does makes
 rounds longer, and none shorter. Ratios are to one client and one egress IP, in the same turn.
 
-Sets and maps cost the same at any size. Policy rules do not: a node has one for each exit elsewhere that its own
-clients use, and the kernel asks them one after the other, 7 to 9 ns each. In the last row these are 10,000, and the
-packet's is the last of them.
+Sets and maps cost the same at any size. A node has a policy rule for each exit elsewhere that its own clients use,
+10,000 of them in the last row. They stand in a tree (decision 20), in which that packet is asked 17 of them. Side by
+side, as they were before, the kernel asked one after the other, 7 to 9 ns each, and a packet by the last of them cost
+10.8 times what one with a single exit did. What is left of a difference is hardly the rules': with its own rule put
+before all others the packet was measured to cost 60 ns less.
 """
 
 import contextlib

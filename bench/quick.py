@@ -33,8 +33,13 @@ class Guarded:
 
 
 def costs() -> Iterator[Guarded]:
-    """CPU time of small packets: by an exit to a plain VXLAN, and with many clients and egress IPs to one of each."""
-    sizes = {"1,000 clients": (1_000, 1), "1,000 egress IPs on their node": (1, 1_000)}
+    """CPU time of small packets: by an exit to a plain VXLAN, and with many clients and egress IPs to one of each. An
+    egress IP elsewhere costs a node more than one there only if it has clients of it."""
+    sizes = {
+        "1,000 clients": (1_000, 1),
+        "1,000 egress IPs on their node": (1, 1_000),
+        "clients of 1,000 egress IPs elsewhere": (1_000, 1_000),
+    }
     with ExitStack() as stack:
         one = stack.enter_context(Crossing("q", 1, 1))
         others = {name: stack.enter_context(Crossing(f"q{n}", *size)) for n, (name, size) in enumerate(sizes.items())}
