@@ -10,7 +10,7 @@ from tests.fake_kernel import pieces
 from tests.properties.effort import examples
 from tests.properties.fib_rules import FibRules
 
-from sallyport.model.kernel import Rule
+from sallyport.model.kernel import ClientElement, Kind, Rule
 from sallyport.model.settings import Settings
 from sallyport.plan.rules import arranged, first, span
 from sallyport.reconcile.diff import diff
@@ -95,6 +95,26 @@ def test_at_no_moment_does_a_packet_miss_its_table(
         carry_out(piece, kernel)
         found_by(before & after & later, kernel)
     assert steps(planned(later, tuned[2]), kernel) == ()
+
+
+@given(before=SETS, after=SETS, settings=TUNED)
+@examples(150)
+def test_an_exit_finds_its_table_from_its_first_client_to_its_last(
+    before: frozenset[int], after: frozenset[int], settings: Settings
+) -> None:
+    """Clients are led to new exits between two changes of rules, and then away from those that go: until then all that
+    was there finds its table, and from then on all that is to be there."""
+    kernel = FibRules(planned(before, settings))
+    turn = [ClientElement("clients4", "10.0.0.1", "1")]
+    served = before
+    for piece in pieces(sequence(diff([*planned(after, settings), *turn], kernel.read()))):
+        if piece.kind is Kind.CLIENT_ELEMENT:
+            found_by(before | after, kernel)
+            served = after
+        else:
+            carry_out(piece, kernel)
+            found_by(served, kernel)
+    found_by(after, kernel)
 
 
 def found_by(ids: Iterable[int], kernel: FibRules) -> None:

@@ -22,26 +22,38 @@ def sequence(deltas: Mapping[Kind, Delta]) -> tuple[Step, ...]:
 
     What steers a packet is thus written when everything it leads to stands, and goes before any of that does.
     """
-    displaced = {kind: _displaced(delta) for kind, delta in deltas.items()}
-    up = [
-        Step(kind, upserts=tuple(sorted(_upserts(deltas[kind]), key=_reach)), deletes=displaced[kind])
-        for kind in sorted(deltas)
-        if deltas[kind].create or deltas[kind].replace
-    ]
-    down = [
-        Step(kind, deletes=deletes)
-        for kind in sorted(deltas, reverse=True)
-        if (deletes := tuple(item for item in _downward(deltas[kind].delete) if item not in displaced[kind]))
-    ]
-    return (*up, *down)
+    parts = [_parts(kind, deltas[kind]) for kind in sorted(deltas)]
+    steps = (*(up for up, _ in parts), *(down for _, down in reversed(parts)))
+    return tuple(step for step in steps if step.upserts or step.deletes)
 
 
-def _upserts(delta: Delta) -> tuple[KernelObject, ...]:
-    return (*delta.create, *delta.replace)
+def _parts(kind: Kind, delta: Delta) -> tuple[Step, Step]:
+    """What of a kind is changed on the way up, and what on the way down."""
+    upserts, displaced = (*delta.create, *delta.replace), _displaced(delta)
+    early = (*displaced, *(item for item in _downward(delta.delete) if _is_shortcut(item)))
+    gone = set(early)
+    late = tuple(item for item in _downward(delta.delete) if item not in gone)
+    up = Step(kind, upserts=tuple(item for item in _upward(upserts) if not _is_shortcut(item)), deletes=early)
+    return up, Step(kind, upserts=tuple(item for item in _upward(upserts) if _is_shortcut(item)), deletes=late)
+
+
+def _upward(made: Iterable[KernelObject]) -> list[KernelObject]:
+    return sorted(made, key=_reach)
 
 
 def _downward(deleted: Iterable[KernelObject]) -> list[KernelObject]:
     return sorted(deleted, key=lambda item: (_judges(item), -_reach(item)))
+
+
+def _is_shortcut(item: KernelObject) -> bool:
+    """Policy rules that lead packets past others, and so spare them questions. They go before anybody is steered anew,
+    and are made when nobody is steered as before: meanwhile packets are asked by one rule after the other, and meet
+    that of their mark, be it where it was or where it will be. A shortcut of before would lead past the rule of an exit
+    that is new, and one of afterwards past the rule of an exit that still has clients.
+
+    One that leads marks on to the tree from elsewhere is none: without it they would be asked the rules of others.
+    """
+    return isinstance(item, Rule) and bool(item.goto) and not item.inverted
 
 
 def _judges(item: KernelObject) -> bool:
@@ -51,17 +63,14 @@ def _judges(item: KernelObject) -> bool:
 
 
 def _reach(item: KernelObject) -> int:
-    """Policy rules that lead packets past others are made after those others, farther ones after nearer ones, and go
-    before them: what a packet is led past, it has been asked before, or it will be where it is led to. The ends of
-    groups are last, and the first to go. Before the ends of new groups are made, and when those of old ones are gone,
-    packets pass by what old and new have left of the tree, and meet the rule of their mark in the one or the other."""
+    """Of policy rules that lead on, farther ones are made after nearer ones, and go before them."""
     return item.goto if isinstance(item, Rule) else 0
 
 
 def _displaced(delta: Delta) -> tuple[KernelObject, ...]:
     """Networks that must leave a set in the same transaction that brings others: the kernel refuses members of an
     interval set that overlap, so there is no make before break among those."""
-    upserts = [item for item in _upserts(delta) if isinstance(item, Element)]
+    upserts = [item for item in (*delta.create, *delta.replace) if isinstance(item, Element)]
     deletes = [item for item in delta.delete if isinstance(item, Element)]
     intervals = {item.set for item in (*upserts, *deletes) if "/" in item.member}
     incoming = [_interval(item) for item in upserts if item.set in intervals]
