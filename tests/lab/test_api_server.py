@@ -52,14 +52,15 @@ def served(scene: Scene) -> Iterator[Scene]:
     power(scene, "on", *(path.name for path in scene.lab.record.powered_off.iterdir()))
 
 
-CUT = {"input": f"tcp dport {API_PORT} drop", "output": f"tcp sport {API_PORT} drop"}
-REFUSE = {"input": f"tcp dport {API_PORT} reject with tcp reset"}
+_ASKED, _ANSWERED = f"ip saddr != 127.0.0.1 tcp dport {API_PORT}", f"ip daddr != 127.0.0.1 tcp sport {API_PORT}"
+CUT = {"input": f"{_ASKED} drop", "output": f"{_ANSWERED} drop"}
+REFUSE = {"input": f"{_ASKED} reject with tcp reset"}
 
 
 @contextlib.contextmanager
 def barred(lab: Lab, rules: Mapping[str, str]) -> Iterator[None]:
     """While the block runs, what goes between the API server and any process of the lab meets these rules, by hook.
-    This test and the lab's kubelet go another way."""
+    This test and the lab's kubelet go another way, by loopback."""
     control, table = lab.topology.control.name, "inet barred"
     lines = [f"add table {table}"]
     for hook, rule in rules.items():

@@ -60,8 +60,7 @@ class Kubernetes:
         await keep(SERVER, self._within(argv))
         os.set_inheritable(outer.fileno(), True)
         doorway = [sys.executable, "-m", "sallyport.lab.controlplane.doorway", "--fd", str(outer.fileno())]
-        inside = self._topology.control.attachments[0].address
-        await keep("doorway", self._within([*doorway, str(inside), str(API_PORT)]), pass_fds=(outer.fileno(),))
+        await keep("doorway", self._within([*doorway, "127.0.0.1", str(API_PORT)]), pass_fds=(outer.fileno(),))
 
     async def furnish(self, client: Client, keep: Keep) -> None:
         await keep("kube-controller-manager", self._within(programs.controller_manager(self._files)))
