@@ -55,12 +55,7 @@ def test_a_kernel_keeps_rules_and_asks_them_as_its_model_does(kernel: Kernel) ->
     for wanted in changes():
         for piece in pieces(sequence(diff(wanted, kernel.read()))):
             assert kernel.apply([piece]) == []
-            for item in piece.deletes:
-                assert isinstance(item, Rule)
-                model.remove(item)
-            for item in piece.upserts:
-                assert isinstance(item, Rule)
-                model.add(item)
+            model.carry_out(piece)
             assert rules(kernel) == list(model.read()[Kind.RULE])
         for mark, table in zip((5, 70, 1027), tables, strict=True):
             assert set(model.tables(mark)) == {table}

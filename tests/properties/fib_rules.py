@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sallyport.model.kernel import Kind, Rule
 from sallyport.reconcile.diff import Actual
+from sallyport.reconcile.sequence import Step
 
 
 @dataclass(eq=False)
@@ -30,6 +31,15 @@ class FibRules:
 
     def read(self) -> Actual:
         return {Kind.RULE: {entry.rule: entry.rule for entry in self._entries}}
+
+    def carry_out(self, step: Step) -> None:
+        """A piece of a change: one rule that is made, or removed."""
+        for item in step.deletes:
+            assert isinstance(item, Rule)
+            self.remove(item)
+        for item in step.upserts:
+            assert isinstance(item, Rule)
+            self.add(item)
 
     def add(self, rule: Rule) -> None:
         """As `fib_nl_newrule`; one that the kernel takes for another is left out, as by the driver."""

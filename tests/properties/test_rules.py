@@ -37,15 +37,6 @@ def steps(wanted: Iterable[Rule], kernel: FibRules) -> tuple[Step, ...]:
     return sequence(diff(wanted, kernel.read()))
 
 
-def carry_out(piece: Step, kernel: FibRules) -> None:
-    for item in piece.deletes:
-        assert isinstance(item, Rule)
-        kernel.remove(item)
-    for item in piece.upserts:
-        assert isinstance(item, Rule)
-        kernel.add(item)
-
-
 def at(priority: int) -> Settings:
     return Settings(mark_mask=SMALL.mark_mask, rule_priority=priority)
 
@@ -89,10 +80,10 @@ def test_at_no_moment_does_a_packet_miss_its_table(
     kernel = FibRules(planned(before, tuned[0]))
     todo = list(pieces(steps(planned(after, tuned[1]), kernel)))
     for piece in todo[: round(len(todo) * progress)]:
-        carry_out(piece, kernel)
+        kernel.carry_out(piece)
         found_by(before & after, kernel)
     for piece in pieces(steps(planned(later, tuned[2]), kernel)):
-        carry_out(piece, kernel)
+        kernel.carry_out(piece)
         found_by(before & after & later, kernel)
     assert steps(planned(later, tuned[2]), kernel) == ()
 
@@ -112,7 +103,7 @@ def test_an_exit_finds_its_table_from_its_first_client_to_its_last(
             found_by(before | after, kernel)
             served = after
         else:
-            carry_out(piece, kernel)
+            kernel.carry_out(piece)
             found_by(served, kernel)
     found_by(after, kernel)
 
@@ -131,7 +122,7 @@ def test_the_rules_of_earlier_agents_give_way_without_a_gap(
 ) -> None:
     kernel = FibRules(flat(before, SMALL))
     for piece in pieces(steps(planned(after, SMALL), kernel)):
-        carry_out(piece, kernel)
+        kernel.carry_out(piece)
         found_by(before & after, kernel)
 
 

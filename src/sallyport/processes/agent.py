@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 GATHER = 0.005
 """Seconds between two rounds at least, so that a burst of changes is gathered. The first one is acted upon at once.
-Rounds that took longer wait for as long as the last one took, so that no burst costs more than half a core."""
+Rounds that took longer wait for as long as the last one took, so that a burst leaves the core to others, too."""
 LONGEST = 0.02
 """Seconds that a change waits so at most."""
 RESYNC = 5.0
