@@ -166,12 +166,16 @@ def worked_out(kernel: Kernel) -> int:
 
 
 def test_a_look_works_out_only_what_has_changed(kernel: Kernel) -> None:
-    """All is read each time; but an answer about one of a hundred sets and rules that is as it was means the same."""
+    """All is read each time; but an answer about one of a hundred sets and rules that is as it was means the same.
+
+    Without IPv6 the node says nothing by itself: a rule would count each solicitation of a router, and be another then.
+    """
     assert settle(kernel, (*LINKS, *TABLE, ONE)) == []
+    Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
     for parser in PARSERS:
         parser.cache_clear()
     assert worked_out(kernel) > 30
-    assert eventually(lambda: worked_out(kernel) == 0), "a new namespace is silent soon"
+    assert eventually(lambda: worked_out(kernel) == 0), "what was sent before is counted soon"
     kernel.tables.renew(3600)
     assert worked_out(kernel) == 1
     assert kernel.apply([Step(Kind.CLIENT_ELEMENT, upserts=(FREE,))]) == []
