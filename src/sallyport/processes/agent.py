@@ -32,7 +32,7 @@ from sallyport.processes.announcer import Announcement, Announcer
 from sallyport.processes.doorstep import Doorstep
 from sallyport.processes.garbage import spare_what_stays
 from sallyport.processes.heartbeat import Heartbeat
-from sallyport.processes.liveness import Sessions
+from sallyport.processes.liveness import Sessions, by_address
 from sallyport.processes.networks import Networks
 from sallyport.processes.newcomers import SETTLED, Newcomers
 from sallyport.processes.outcome import come_home, not_held
@@ -138,6 +138,7 @@ class Agent:
         self._contested: set[Announcement] = set()
         self._recorded = Kept(recorded, lambda now, before: not decided_alike(now.exits, before.exits))
         self._planned = Kept(plan_node, ne)
+        self._named = Kept(by_address)
         self._last: NodePlan | None = None
         self._seen: Actual = {}
         self._read_at = float("-inf")
@@ -304,16 +305,18 @@ class Agent:
             log.info("agent.applied", steps=done)
 
     async def _facts(self, state: ClusterState, assignments: Mapping[str, Assignment], actual: Actual) -> NodeFacts:
-        seen: NodeFacts = await self._do(self._hands.observe, state, self._node, actual)
-        names = {str(address): node.name for node in state.nodes.values() for address in node.addresses}
-        # Asked anew and not taken from the last poll: a session that was ended and begun between two polls would pass
-        # for the old one, and its first Down for the loss of a peer.
-        sessions = await self._do(self._hands.sessions)
+        seen, sessions = await self._do(self._look, state, actual)
+        names = self._named(state.nodes)
         states = {names[peer]: session for peer, session in sessions.items() if peer in names}
         self._note_claims(assignments)
         peers = self._sessions.judge(states, asyncio.get_running_loop().time())
         failed = frozenset(f"{gateway}/v{family}" for gateway in self._poller.failed for family in FAMILIES)
         return replace(seen, peers=peers, failed=failed)
+
+    def _look(self, state: ClusterState, actual: Actual) -> tuple[NodeFacts, dict[str, str]]:
+        """The node, and its sessions: anew and not as last polled, since one that was ended and begun between two polls
+        would pass for the old one, and its first Down for the loss of a peer."""
+        return self._hands.observe(state, self._node, actual), self._hands.sessions()
 
     def _note_claims(self, assignments: Mapping[str, Assignment]) -> None:
         """A node that claims an address after us lives, whatever its session says. Two nodes that are cut from each
@@ -340,9 +343,8 @@ class Agent:
         shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
         log.warning("agent.drift_repaired", objects=lines)
         ref = ObjectRef("Node", self._node, uid=self._node)
-        self._events.record(
-            ref, "Warning", "DriftRepaired", f"Kernel state was changed by somebody else; repaired: {shown}"
-        )
+        message = f"Kernel state was changed by somebody else; repaired: {shown}"
+        self._events.record(ref, "Warning", "DriftRepaired", message)
 
     def _announce(
         self, previous: NodePlan | None, plan: NodePlan, assignments: Mapping[str, Assignment], facts: NodeFacts

@@ -4,6 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sallyport.model.plan import Liveness
+from sallyport.model.state import Node
+
+
+def by_address(nodes: Mapping[str, Node]) -> dict[str, str]:
+    """Names of nodes by each of their addresses, which are what BIRD knows its peers by."""
+    return {str(address): node.name for node in nodes.values() for address in node.addresses}
 
 
 @dataclass(slots=True)
