@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+_LISTS = 256
+"""Of tables, in a kernel (`FIB_TABLE_HASHSZ` in include/net/ip_fib.h)."""
+_OF_THE_SYSTEM = 3
+"""The last of them, in which the tables are that each packet looks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -54,8 +59,15 @@ class Settings:
         return exit_id << self.mark_shift
 
     def table(self, exit_id: int) -> int:
-        """The kernel table of an exit; fwmark rules lead to it."""
-        return self.table_base + exit_id
+        """The kernel table of an exit; fwmark rules lead to it.
+
+        The kernel keeps tables in 256 lists by the lowest byte of their numbers, and goes through a list whenever a
+        packet is led to a table of it (`fib_get_table` in net/ipv4/fib_frontend.c). No number of ours is in the lists
+        of `default`, `main` and `local` (253 to 255), which every packet is led to, whoever's it is.
+        """
+        start = self.table_base % _LISTS
+        block, place = divmod(start + exit_id, _LISTS - _OF_THE_SYSTEM)
+        return self.table_base - start + block * _LISTS + place
 
     def device(self, outer_family: int) -> str:
         """The VXLAN device for that outer family."""

@@ -28,11 +28,18 @@ def test_the_last_id_is_nobodys() -> None:
     assert settings.highest_id == settings.nowhere_id - 1
 
 
-def test_tables_of_ids_lie_beyond_those_of_the_system() -> None:
-    settings = Settings()
-    tables = [settings.table(number) for number in (1, settings.nowhere_id)]
-    assert tables[0] > 255
-    assert tables[1] - tables[0] == settings.nowhere_id - 1
+@pytest.mark.parametrize("base", [830_000, 830_208, 1_000_189, 4_095, 256])
+def test_every_id_has_a_table_of_its_own_beyond_those_of_the_system(base: int) -> None:
+    """And in none of the lists of them, by the lowest byte, in which the kernel looks for every packet's tables."""
+    settings = Settings(table_base=base)
+    tables = [settings.table(number) for number in range(1, settings.nowhere_id + 1)]
+    assert tables == sorted(set(tables))
+    assert tables[0] > base
+    assert not {253, 254, 255} & {table % 256 for table in tables}
+
+
+def test_the_first_exits_have_tables_that_a_reader_can_number() -> None:
+    assert [Settings().table(number) for number in (1, 2, 204)] == [830_001, 830_002, 830_204]
 
 
 def test_a_device_is_named_after_its_outer_family() -> None:
