@@ -12,6 +12,7 @@ import pytest
 from tests.netns.world import World, eventually, inside, run, underlay
 
 from sallyport.drivers.bird import Bird
+from sallyport.drivers.filling import is_filled
 from sallyport.drivers.nftables import Tables
 from sallyport.model.kernel import Bootstrap, Element, Fib, Kind, Peer
 from sallyport.model.settings import Settings
@@ -216,3 +217,19 @@ def test_a_change_that_brings_a_table_is_done_when_the_table_is_filled(world: Wo
             assert count(new) == (2560, 1000)
             assert pair.birds["a"].change([], [Fib(old, ("red", "blue"))]) == []
             assert count(old) == (0, 0)
+
+
+def test_a_change_goes_on_though_the_kernel_refuses_what_is_to_fill_a_table(world: World, pair: Pair) -> None:
+    """A user's route of the same prefix and metric is in the way: the others are there, the user's stays, and the next
+    change is carried out."""
+    bird, users = pair.birds["a"], "10.80.0.0/24 dev lo table 500 metric 32"
+    with inside("a"):
+        run("a", f"ip route add {users}")
+        red = [Bootstrap("red", f"10.80.{low}.0/24", "eth0") for low in range(3)]
+        assert bird.change([*red, Fib(510, ("red",))], []) == []
+        assert bird.change([Fib(500, ("red",))], []) == []
+        assert not is_filled(bird.ask, Fib(500, ("red",)))
+        told = [line.split()[0] for line in run("a", "ip route show table 500 proto bird").splitlines()]
+        assert told == ["10.80.1.0/24", "10.80.2.0/24"]
+        assert run("a", "ip route show table 500 dev lo").split()[0] == "10.80.0.0/24"
+        assert bird.change([], [Fib(510, ("red",))]) == []

@@ -18,7 +18,7 @@ MAIN_TABLE = 254
 LAST_METRIC = 4294967295
 WAY_METRIC = 100
 _REMEMBERED = 4096
-"""Ways that are not put together anew in each round: several times those that the clients of one node have."""
+"""Ways, and clients, that are not put together anew in each round: several times those that one node has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,21 @@ def steer(governed: Iterable[Governed], here: Here) -> tuple[list[KernelObject],
     for item in governed:
         target, ways, decision = _divided(item, here) if item.parts and not item.blocked else _whole(item, here)
         made.objects += ways
-        made.objects.append(ClientElement(f"clients{item.family}", str(item.address), target))
-        made.objects.append(ClientElement(f"governed{item.family}", str(item.address)))
+        made.objects += _led(item.address, target)
         made.decisions.append(decision)
         seen.add(item.address)
     _free(here, seen, made)
     return made.objects, tuple(made.decisions)
+
+
+@lru_cache(_REMEMBERED)
+def _led(address: IPAddress, target: str) -> tuple[KernelObject, ...]:
+    """What turns the packets of a client, and keeps them from leaving in any other way."""
+    text = str(address)
+    return (
+        ClientElement(f"clients{address.version}", text, target),
+        ClientElement(f"governed{address.version}", text),
+    )
 
 
 def _free(here: Here, seen: set[IPAddress], made: _Made) -> None:
