@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.moments import seconds
 from tests.netns.routers import Outside, address
 from tests.netns.world import PREFIX, World, eventually, inside, run
 
@@ -103,12 +104,16 @@ def both(red: Outside, yellow: Outside, **fields: object) -> list[BirdObject]:
     return [*FIBS, *LINKS, *speaking]
 
 
-def since(scene: Scene, router: Outside, family: Family = 4) -> str:
-    """The moment since when a session is up."""
+def since(scene: Scene, router: Outside, family: Family = 4) -> float:
+    """The moment since when a session is up, in seconds of the day, as soon as it is."""
     name = session_protocol(router.session("", family).name)
-    (line,) = [line.split() for line in scene.bird.ask("show protocols") if line.split()[:1] == [name]]
-    assert line[3] == "up"
-    return line[4]
+
+    def columns() -> list[str]:
+        (line,) = [line.split() for line in scene.bird.ask("show protocols") if line.split()[:1] == [name]]
+        return line
+
+    assert soon(lambda: columns()[3] == "up")
+    return seconds(columns()[4])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from tests.moments import moment
 from tests.netns.networks import (
     FIBS,
     LINKS,
@@ -89,7 +90,7 @@ def test_a_dead_routers_routes_go_at_once_and_come_back(scene: Scene) -> None:
     assert scene.sessions["red.4"].startswith("Active: ")
     red.start()
     assert soon(lambda: routes(MERGED).get(SHARED[4]) == via(red))
-    assert since(scene, yellow) == began
+    assert since(scene, yellow) == moment(began)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -153,7 +154,7 @@ def test_a_network_gets_another_table_without_a_new_session(scene: Scene) -> Non
     scene.have(Fib(510, ("red",)), LINKS[0], red.session("red"))
     assert soon(lambda: routes(510).get(SHARED[4]) == via(red))
     assert routes(RED) == {}
-    assert since(scene, red) == began
+    assert since(scene, red) == moment(began)
 
 
 def test_a_users_own_routes_are_left_alone_and_lead_to_next_hops(scene: Scene) -> None:
@@ -209,7 +210,7 @@ def test_no_change_loses_another_sessions_password(scene: Scene) -> None:
     began = since(scene, red)
     assert scene.change(yellow.session("yellow")) == []
     assert soon(lambda: scene.sessions == {"red.4": "Established", "yellow.4": "Established"})
-    assert since(scene, red) == began
+    assert since(scene, red) == moment(began)
     path = scene.folder / "a" / "bird.conf"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [line.strip() for line in path.read_text().splitlines() if "for red" in line] == ['password "for red";']
@@ -285,7 +286,7 @@ def test_filters_decide_what_is_taken_and_what_is_told(scene: Scene) -> None:
     assert heard["BGP.as_path"] == "65000 64512 64513"
     assert heard["BGP.community"] == "(65000,77)"
     assert heard["BGP.large_community"] == "(65000, 1, 2)"
-    assert since(scene, red) == began
+    assert since(scene, red) == moment(began)
 
 
 def test_keepalives_come_as_often_as_asked_for(scene: Scene) -> None:

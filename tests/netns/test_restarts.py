@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.moments import moment
 from tests.netns.networks import FIBS, LINKS, MERGED, RED, SHARED, YELLOW, Scene, both, monitored, since, soon, via
 from tests.netns.routers import Outside, routes
 from tests.netns.world import eventually
@@ -76,7 +77,7 @@ def test_a_router_that_restarts_in_its_time_keeps_its_routes_in_the_kernel(scene
     assert scene.sessions["red.4"] == "Established"
     gone = {line.split()[1] for line in heard() if line.startswith("Deleted")}
     assert gone == {"10.53.0.0/16"}
-    assert since(scene, yellow) == began
+    assert since(scene, yellow) == moment(began)
 
 
 @pytest.mark.parametrize("long_lived", [False, True])
