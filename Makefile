@@ -1,8 +1,9 @@
 # Every target first makes sure that what it needs is installed (tools/bootstrap).
 SHELL := /bin/bash
 VENV ?= .venv
-# Labs wait more than they compute, so that several at a time fit two cores. What goes by time has the machine for
+# Tests wait more than they compute, so that several at a time fit two cores. What goes by time has the machine for
 # itself, but for a second process with what only waits (tests/lab/conftest.py).
+JOBS ?= 4
 LABS ?= 3
 ALONE ?= 2
 # What of the labs' tests runs on Kubernetes' own control plane, where its programs are: `core` or `all`.
@@ -27,7 +28,7 @@ test: test-embedded
 	else test "$(REAL)" != all; fi
 
 test-embedded: install lint
-	$(BIN)/python -m pytest -q -n 2 --ignore tests/lab
+	$(BIN)/python -m pytest -q --dist worksteal -n $(JOBS) --ignore tests/lab
 	$(LAB_TESTS) -n $(LABS) -m "not alone and not kubernetes" tests/lab
 	$(TIMED_TESTS) -m alone tests/lab
 
