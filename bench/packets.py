@@ -8,8 +8,8 @@ rounds longer, and none shorter. Ratios are to one client and one egress IP, in 
 Sets and maps cost the same at any size. A node has a policy rule for each exit elsewhere that its own clients use,
 10,000 of them in the last row. They stand in a tree (decision 20), in which that packet is asked 17 of them. Side by
 side, as they were before, the kernel asked one after the other, 7 to 9 ns each, and a packet by the last of them cost
-10.8 times what one with a single exit did. What is left of a difference is hardly the rules': with its own rule put
-before all others the packet was measured to cost 60 ns less.
+10.8 times what one with a single exit did. With numbers of tables that follow one another it was 1.06: the kernel
+keeps tables in 256 lists by the lowest byte of their numbers, and had forty of them before `main` and before `local`.
 """
 
 import contextlib

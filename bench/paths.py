@@ -12,8 +12,10 @@ While another way than the gateway's is measured, the nftables tables of Sallypo
 Sallyport's policy rules are gone: the gateway's ratios have all of these in them. Connections are tracked on every way.
 CPU time is that of the processes at both ends, whose system calls carry packets through all of the nodes here.
 
-Before packets were spared some steps (decision 16), the gateway's ratios to plain were 0.855 for one stream, 0.876 for
-four, and 0.854 for new connections.
+Of a small packet's 3 microseconds more than on the plain way, measured in the namespaces of `packets` by leaving one
+chain out at a time, the client's node takes 0.8 for who is steered where, 0.15 each for guard and last check, the
+exit's 0.4 for the guard, 0.2 for being asked at all where it steers, 0.1 each for input and last check. The rest is the
+translation, and the lookups of policy rules.
 """
 
 import contextlib
