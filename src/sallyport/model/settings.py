@@ -69,6 +69,11 @@ class Settings:
         block, place = divmod(start + exit_id, _LISTS - _OF_THE_SYSTEM)
         return self.table_base - start + block * _LISTS + place
 
+    @property
+    def tables(self) -> range:
+        """From the first table of an exit to the last; not all in between are."""
+        return range(self.table(1), self.table(self.nowhere_id) + 1)
+
     def device(self, outer_family: int) -> str:
         """The VXLAN device for that outer family."""
         return f"{self.device_prefix}{outer_family}"

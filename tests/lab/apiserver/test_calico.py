@@ -114,7 +114,8 @@ def test_felixs_other_options_are_stored_and_the_seeds_patch_applies(cluster: Ku
 @pytest.mark.parametrize(
     ("kind", "name", "patch", "reason"),
     [
-        ("extnet", "red", '{"spec":{"routeTableIndex":254}}', "tables 253, 254 and 255 are the kernel's own"),
+        ("extnet", "red", '{"spec":{"routeTableIndex":254}}', "tables 253 to 255 are the kernel's own"),
+        ("extnet", "red", '{"spec":{"routeTableIndex":830005}}', "tables 830001 to 846575 are those of exits"),
         ("bgpp", "router", '{"spec":{"node":"n1"}}', "node and nodeSelector cannot both be given"),
         ("bgpp", "router", '{"spec":{"network":"blue"}}', "network is not supported"),
         ("ipp", "red-pool", '{"spec":{"cidr":"10.10.10.0/29"}}', "cidr cannot be changed"),

@@ -17,7 +17,7 @@ _NOT_OURS = ignored("it belongs to Calico's own addresses, networks or packet fi
 _OTHER_OPTION = ignored("it is not an option of egress gateways or external networks")
 
 EXTERNAL_NETWORK: Mapping[str, Coverage] = {
-    "spec.routeTableIndex": supported("0, 253 to 255 and what is no table are refused; clashes are reported"),
+    "spec.routeTableIndex": supported("what is no table, the kernel's and exits' are refused; clashes are reported"),
 }
 
 IP_POOL: Mapping[str, Coverage] = {

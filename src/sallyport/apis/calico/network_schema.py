@@ -7,18 +7,25 @@ from typing import Any
 
 from sallyport.apis.calico.values import DURATION
 from sallyport.apis.crd import CONDITIONS, Overlay, rules
+from sallyport.model.settings import Settings
 
 NETWORK_LENGTH = 49
 """Characters of the longest network that one can write."""
 SELECTOR_LENGTH = 1024
 MAX_RULES = 256
 MAX_TABLE = 4294967295
-RESERVED_TABLES = range(253, 256)
-"""The kernel's own routing tables: default, main and local (linux/rtnetlink.h)."""
+RESERVED_TABLES = {range(253, 256): "the kernel's own", Settings().tables: "those of exits"}
+"""Routing tables that no network may have, and what they are: default, main and local (linux/rtnetlink.h), and ours."""
 MAX_PRIORITY = 32765
 """Just before the rule that looks up the main table."""
 MAX_TABLES = 65535
 """Routing tables in all of routeTableRanges together."""
+
+
+def taken(tables: range) -> str:
+    """Why a network may have none of these tables."""
+    return f"tables {tables[0]} to {tables[-1]} are {RESERVED_TABLES[tables]}"
+
 
 _NETWORK: dict[str, Any] = {"format": "cidr", "maxLength": NETWORK_LENGTH}
 _ENCAPSULATION: dict[str, Any] = {"enum": ["Never", "Always", "CrossSubnet"]}
@@ -36,7 +43,7 @@ EXTERNAL_NETWORK: Overlay = {
         "format": "int64",
         "minimum": 1,
         "maximum": MAX_TABLE,
-        **rules(("self < 253 || self > 255", "tables 253, 254 and 255 are the kernel's own")),
+        **rules(*((f"self < {item[0]} || self > {item[-1]}", taken(item)) for item in RESERVED_TABLES)),
     },
     "status": {"description": "What became of it; written by Sallyport."},
     "status.nodes": {"description": "Nodes that have a peer in this network."},

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.apis.calico.bgp import BGPFilter, BGPPeer, FilterRule
 from sallyport.apis.calico.felix import INVALID, Felix, read_as_number
+from sallyport.apis.calico.network_schema import MAX_TABLE, RESERVED_TABLES, taken
 from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.types import ExternalNetwork
 from sallyport.apis.calico.values import parse_as_number, parse_duration, parse_peer
@@ -12,10 +13,6 @@ from sallyport.model import state as model
 from sallyport.model.addresses import parse_address, parse_network
 from sallyport.model.state import FAMILIES, Family, ObjectRef, Peering, Problem, RouteFilter, RouteRule
 from sallyport.selectors.calico import SelectorError, parse
-
-RESERVED_TABLES = frozenset({0, 253, 254, 255})
-"""unspec, default, main and local of linux/rtnetlink.h."""
-HIGHEST_TABLE = 4294967295
 
 INVALID_TABLE = "InvalidTableIndex"
 DUPLICATE_TABLE = "DuplicateTableIndex"
@@ -47,8 +44,11 @@ def external_networks(
 
 
 def _table_fault(index: int, felix: Felix) -> str:
-    if index in RESERVED_TABLES or not 0 < index <= HIGHEST_TABLE:
-        return f"routeTableIndex {index} must be 1 to {HIGHEST_TABLE}, and not 253 to 255, which are the kernel's own"
+    if not 0 < index <= MAX_TABLE:
+        return f"routeTableIndex {index} must be 1 to {MAX_TABLE}"
+    for tables in RESERVED_TABLES:
+        if index in tables:
+            return f"routeTableIndex {index} cannot be had: {taken(tables)}"
     for first, last in felix.tables:
         if first <= index <= last:
             return f"routeTableIndex {index} is within the routeTableRanges, {first} to {last}, of FelixConfiguration"

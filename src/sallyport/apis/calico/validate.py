@@ -18,7 +18,7 @@ from sallyport.apis.calico.bgp import (
 )
 from sallyport.apis.calico.crds import DEFINITIONS
 from sallyport.apis.calico.gateway_schema import CLOUD
-from sallyport.apis.calico.network_schema import MAX_TABLES, RESERVED_TABLES
+from sallyport.apis.calico.network_schema import MAX_TABLES, RESERVED_TABLES, taken
 from sallyport.apis.calico.types import (
     EgressGateway,
     EgressGatewayPolicy,
@@ -107,8 +107,9 @@ def _as_number(path: str, value: ASNumber) -> Iterator[Fault]:
 
 
 def _network(network: ExternalNetwork) -> Iterator[Fault]:
-    if network.spec.route_table_index in RESERVED_TABLES:
-        yield Fault("spec.routeTableIndex", "tables 253, 254 and 255 are the kernel's own")
+    for tables in RESERVED_TABLES:
+        if network.spec.route_table_index in tables:
+            yield Fault("spec.routeTableIndex", taken(tables))
 
 
 def _pool(pool: IPPool) -> Iterator[Fault]:

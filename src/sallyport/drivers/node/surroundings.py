@@ -148,12 +148,12 @@ def _selector(item: Mapping[str, Any]) -> str:
 
 def _tables(settings: Settings) -> dict[int, tuple[str, ...]]:
     """Whose routes there are in tables of our numbers besides ours and BIRD's."""
-    ours = range(settings.table_base, settings.table(settings.nowhere_id) + 1)
+    known = ("bird", str(settings.route_protocol))
     found: dict[int, set[str]] = {}
     for family in FAMILIES:
         for item in query(["ip", f"-{family}", "-j", "route", "show", "table", "all"]):
             table, protocol = str(item.get("table", "main")), str(item.get("protocol", "boot"))
-            if table.isdecimal() and int(table) in ours and protocol not in ("bird", str(settings.route_protocol)):
+            if table.isdecimal() and int(table) in settings.tables and protocol not in known:
                 found.setdefault(int(table), set()).add(protocol)
     return {table: tuple(sorted(names)) for table, names in sorted(found.items())}
 

@@ -95,6 +95,7 @@ REFUSED: list[tuple[Manifest, str]] = [
     (manifest("ExternalNetwork"), "spec.routeTableIndex"),
     (network(0), "spec.routeTableIndex"),
     (network(253), "spec.routeTableIndex"),
+    (network(830_005), "spec.routeTableIndex"),
     (network(255), "spec.routeTableIndex"),
     (network(4294967296), "spec.routeTableIndex"),
     (network("500"), "spec.routeTableIndex"),

@@ -52,14 +52,17 @@ def the(*peers: BGPPeer, **objects: Any) -> Peering:
 # Networks
 
 
-@pytest.mark.parametrize("table", [0, 253, 254, 255, -1, 4294967296])
-def test_tables_that_are_the_kernels_own_or_none_at_all_are_not_served(table: int) -> None:
+@pytest.mark.parametrize("table", [0, 253, 254, 255, -1, 4294967296, 830_001, 846_575])
+def test_tables_that_are_the_kernels_own_or_an_exits_or_none_at_all_are_not_served(table: int) -> None:
+    """Routes of a network in the table of an exit would lead that exit's packets onto the network."""
     found, problems = tables(network("red", table))
     assert found == {"red": None}
     assert [(item.reason, item.field) for item in problems] == [(INVALID_TABLE, "spec.routeTableIndex")]
 
 
-@pytest.mark.parametrize(("table", "served"), [(250, None), (251, 251), (4294967295, 4294967295)])
+@pytest.mark.parametrize(
+    ("table", "served"), [(250, None), *((item, item) for item in (251, 830_000, 846_576, 4294967295))]
+)
 def test_reserved_tables_are_not_served_and_those_beside_them_are(table: int, served: int | None) -> None:
     assert tables(network("red", table))[0] == {"red": served}
 
