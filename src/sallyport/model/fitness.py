@@ -101,8 +101,8 @@ class MarkChange:
 @dataclass(frozen=True, slots=True)
 class BaseChain:
     """A chain of somebody else's that the kernel calls by itself. `mark` is what becomes of marks in it and in what it
-    jumps to; `translates` tells whether source addresses are changed there, `drops` whether nothing passes that it
-    does not let pass."""
+    jumps to; `translates` tells whether source addresses are changed there, `offloads` whether flows are put into a
+    flowtable there, `drops` whether nothing passes that it does not let pass."""
 
     table: str
     name: str
@@ -111,6 +111,7 @@ class BaseChain:
     priority: int
     mark: MarkChange = field(default_factory=MarkChange)
     translates: bool = False
+    offloads: bool = False
     drops: bool = False
 
 

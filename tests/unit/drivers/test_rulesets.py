@@ -52,13 +52,14 @@ def test_a_base_chain_does_what_is_done_where_it_jumps_to() -> None:
     verdicts = rule(
         "deep", {"vmap": {"key": MARK, "data": {"set": [[1, {"goto": {"target": "deeper"}}], [2, {"drop": None}]]}}}
     )
-    found = read(jump, verdicts, rule("deeper", mangle(7), {"masquerade": None}), policy="drop")
-    assert (found.mark.ones, found.translates, found.drops) == (7, True, True)
+    offload = {"flow": {"op": "add", "flowtable": "@f"}}
+    found = read(jump, verdicts, rule("deeper", mangle(7), {"masquerade": None}, offload), policy="drop")
+    assert (found.mark.ones, found.translates, found.offloads, found.drops) == (7, True, True, True)
 
 
 def test_what_nobody_jumps_to_is_not_done() -> None:
-    found = read(rule("alone", mangle(7), {"masquerade": None}))
-    assert (found.mark, found.translates, found.drops) == (MarkChange(), False, False)
+    found = read(rule("alone", mangle(7), {"masquerade": None}, {"flow": {"op": "add", "flowtable": "@f"}}))
+    assert (found.mark, found.translates, found.offloads, found.drops) == (MarkChange(), False, False, False)
 
 
 def test_our_own_table_is_passed_over() -> None:

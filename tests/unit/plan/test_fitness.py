@@ -126,6 +126,7 @@ CASES = [
     ("chain c of inet fw", PROBLEM, chain("prerouting", -80, MarkChange(0xFF0000, 0))),
     ("chain c of inet fw", PROBLEM, chain("forward", 0, MarkChange(0, ALL & ~0x1))),
     ("chain c of inet fw", PROBLEM, chain("postrouting", 90, type_="nat", translates=True)),
+    ("chain c of inet fw", PROBLEM, chain("forward", 0, offloads=True)),
     ("chain c of inet fw", WARNING, chain("forward", 0, drops=True)),
     ("chain c of inet fw", WARNING, chain("input", 0, drops=True)),
     ("UDP port 4790", PROBLEM, {"listeners": (Listener("udp", 4790, "nc"),)}),

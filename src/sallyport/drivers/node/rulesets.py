@@ -22,6 +22,7 @@ class _Chain:
     base: BaseChain | None = None
     mark: MarkChange = field(default_factory=MarkChange)
     translates: bool = False
+    offloads: bool = False
     jumps: set[str] = field(default_factory=set)
 
 
@@ -65,6 +66,8 @@ def _read(expression: Mapping[str, Any], chain: _Chain) -> None:
             chain.jumps.add(target)
         case "vmap", {"data": data}:
             chain.jumps.update(_targets(data))
+        case "flow", {"op": "add"}:
+            chain.offloads = True
         case _ if kind in _TRANSLATING:
             chain.translates = True
 
@@ -130,11 +133,11 @@ def _bases(chains: Mapping[str, _Chain]) -> Iterator[BaseChain]:
     for chain in chains.values():
         if (base := chain.base) is None:
             continue
-        mark, translates = MarkChange(), False
-        for name in _reached(chain, chains):
-            mark = mark.then(name.mark)
-            translates = translates or name.translates
-        yield replace(base, mark=mark, translates=translates)
+        parts, mark = _reached(chain, chains), MarkChange()
+        for part in parts:
+            mark = mark.then(part.mark)
+        translates, offloads = any(part.translates for part in parts), any(part.offloads for part in parts)
+        yield replace(base, mark=mark, translates=translates, offloads=offloads)
 
 
 def _reached(start: _Chain, chains: Mapping[str, _Chain]) -> list[_Chain]:

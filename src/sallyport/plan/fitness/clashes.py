@@ -36,6 +36,7 @@ def clashes(seen: Surroundings, settings: Settings) -> Iterator[Finding]:
     for chain in seen.chains:
         yield from _marks(chain, ours["steer"][1], settings)
         yield from _translation(chain, ours["exit"][1])
+        yield from _offloads(chain)
         yield from _drops(chain, settings)
     yield from _ports(seen, settings)
     for sentence in seen.unread:
@@ -111,6 +112,14 @@ def _translation(chain: BaseChain, exit_: int) -> Iterator[Finding]:
             f"it changes sources at priority {chain.priority}, before we do at {exit_}: what is governed is dropped"
         )
         yield Finding(PROBLEM, _named(chain), message, f"give it a priority above {exit_}, such as srcnat (100)")
+
+
+def _offloads(chain: BaseChain) -> Iterator[Finding]:
+    """The kernel forwards what is in a flowtable from device to device, past forward and postrouting (its
+    Documentation/networking/nf_flowtable.rst)."""
+    if chain.offloads:
+        message = "it puts flows into a flowtable: they pass our guard by, and go on as they began, come what may"
+        yield Finding(PROBLEM, _named(chain), message, "let its owner keep pods' flows out of flowtables")
 
 
 def _drops(chain: BaseChain, settings: Settings) -> Iterator[Finding]:
