@@ -102,7 +102,7 @@ def _many_routes(lab: Lab) -> Iterator[Figure]:
     scene.apply(lab, scene.peer("yellow"))
     until(lambda: _bird_pid(lab) != 0, "BIRD runs")
     few = _resources(lab, agent)
-    rounds_before = _rounds(lab, agent)
+    rounds_before = _rounds(lab)
     loaded, withdrawn, busy, routing, grown = [], [], [], [], []
     for run in range(MANY_RUNS):
         before, bird = usage(agent), usage(_bird_pid(lab))
@@ -127,7 +127,7 @@ def _many_routes(lab: Lab) -> Iterator[Figure]:
     yield from few
     yield from rounds_before
     yield from _resources(lab, agent, f"with {MANY} routes")
-    yield from _rounds(lab, agent, f"with {MANY} routes")
+    yield from _rounds(lab, f"with {MANY} routes")
 
 
 def _announce_many(lab: Lab) -> None:
@@ -170,11 +170,21 @@ def _memory(lab: Lab, when: str) -> Figure:
     return Figure(f"BIRD's memory, {when}", "MiB", (usage(_bird_pid(lab)).memory,))
 
 
-def _rounds(lab: Lab, agent: int, when: str = "without them") -> list[Figure]:
+def _rounds(lab: Lab, when: str = "without them") -> list[Figure]:
     """A second agent's rounds beside the one that runs: both find the kernel as it should be."""
-    given = dict(item.partition("=")[::2] for item in Path(f"/proc/{agent}/environ").read_text().split("\0"))
-    argv = [f"{name}={text}" for name, text in given.items() if name.startswith("SALLYPORT_")]
-    argv += [sys.executable, "-m", "bench.rounds", NODE, str(ROUNDS)]
+    given = {
+        "SALLYPORT_KUBECONFIG": lab.record.inner_kubeconfig,
+        "SALLYPORT_RUNTIME_DIR": lab.record.runtime(NODE),
+        "SALLYPORT_SERVICE_CIDRS": ",".join(map(str, lab.topology.service_networks)),
+    }
+    argv = [
+        *(f"{name}={value}" for name, value in given.items()),
+        sys.executable,
+        "-m",
+        "bench.rounds",
+        NODE,
+        str(ROUNDS),
+    ]
     found = json.loads(lab.execute(NODE, "env", *argv))
     return [
         Figure(f"one round of the agent (sync), {when}", "s", tuple(found["sync"])),

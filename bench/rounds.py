@@ -1,6 +1,6 @@
 """`python -m bench.rounds NODE COUNT`: times rounds of a second agent of a node, in that node's namespace.
 
-It is given its agent's environment. As long as the other agent's kernel is in order, it finds nothing to do.
+It is given the environment of a node's agent. As long as the other agent's kernel is in order, it finds nothing to do.
 """
 
 import asyncio
