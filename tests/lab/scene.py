@@ -254,8 +254,8 @@ class Scene:
         """While the block runs, no frame to the server has another source: none leaks."""
         before = len(self.frames())
         yield
-        seen = {frame.source for frame in self.frames(before)}
-        assert seen <= set(sources), f"frames left with {seen - set(sources)}, and only {sources} may be seen"
+        astray = [frame for frame in self.frames(before) if frame.source not in sources]
+        assert not astray, f"these frames left, and only {sources} may be seen: {astray}"
 
     def asked(self, pod: str, side: Side, protocol: str = "udp", timeout: float = 0.1) -> Asked:
         """One request to the server. UDP hears at once where it is dropped; TCP only with its second SYN."""
