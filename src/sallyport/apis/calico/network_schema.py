@@ -22,8 +22,12 @@ MAX_TABLES = 65535
 """Routing tables in all of routeTableRanges together."""
 
 
-def taken(tables: range) -> str:
-    """Why a network may have none of these tables."""
+def reserved(index: int) -> str:
+    """Why no network may have this table, "" if one may."""
+    return next((_taken(tables) for tables in RESERVED_TABLES if index in tables), "")
+
+
+def _taken(tables: range) -> str:
     return f"tables {tables[0]} to {tables[-1]} are {RESERVED_TABLES[tables]}"
 
 
@@ -43,7 +47,7 @@ EXTERNAL_NETWORK: Overlay = {
         "format": "int64",
         "minimum": 1,
         "maximum": MAX_TABLE,
-        **rules(*((f"self < {item[0]} || self > {item[-1]}", taken(item)) for item in RESERVED_TABLES)),
+        **rules(*((f"self < {item[0]} || self > {item[-1]}", _taken(item)) for item in RESERVED_TABLES)),
     },
     "status": {"description": "What became of it; written by Sallyport."},
     "status.nodes": {"description": "Nodes that have a peer in this network."},

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.apis.calico.bgp import BGPFilter, BGPPeer, FilterRule
 from sallyport.apis.calico.felix import INVALID, Felix, read_as_number
-from sallyport.apis.calico.network_schema import MAX_TABLE, RESERVED_TABLES, taken
+from sallyport.apis.calico.network_schema import MAX_TABLE, reserved
 from sallyport.apis.calico.objects import CalicoObjects
 from sallyport.apis.calico.types import ExternalNetwork
 from sallyport.apis.calico.values import parse_as_number, parse_duration, parse_peer
@@ -46,9 +46,8 @@ def external_networks(
 def _table_fault(index: int, felix: Felix) -> str:
     if not 0 < index <= MAX_TABLE:
         return f"routeTableIndex {index} must be 1 to {MAX_TABLE}"
-    for tables in RESERVED_TABLES:
-        if index in tables:
-            return f"routeTableIndex {index} cannot be had: {taken(tables)}"
+    if why := reserved(index):
+        return f"routeTableIndex {index} cannot be had: {why}"
     for first, last in felix.tables:
         if first <= index <= last:
             return f"routeTableIndex {index} is within the routeTableRanges, {first} to {last}, of FelixConfiguration"

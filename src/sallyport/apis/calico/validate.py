@@ -18,7 +18,7 @@ from sallyport.apis.calico.bgp import (
 )
 from sallyport.apis.calico.crds import DEFINITIONS
 from sallyport.apis.calico.gateway_schema import CLOUD
-from sallyport.apis.calico.network_schema import MAX_TABLES, RESERVED_TABLES, taken
+from sallyport.apis.calico.network_schema import MAX_TABLES, reserved
 from sallyport.apis.calico.types import (
     EgressGateway,
     EgressGatewayPolicy,
@@ -107,9 +107,8 @@ def _as_number(path: str, value: ASNumber) -> Iterator[Fault]:
 
 
 def _network(network: ExternalNetwork) -> Iterator[Fault]:
-    for tables in RESERVED_TABLES:
-        if network.spec.route_table_index in tables:
-            yield Fault("spec.routeTableIndex", taken(tables))
+    if why := reserved(network.spec.route_table_index):
+        yield Fault("spec.routeTableIndex", why)
 
 
 def _pool(pool: IPPool) -> Iterator[Fault]:
