@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,24 @@ def test_the_rules_of_earlier_agents_give_way_without_a_gap(
     for piece in pieces(steps(planned(after, SMALL), kernel)):
         kernel.carry_out(piece)
         found_by(before & after, kernel)
+
+
+@given(before=SETS, after=SETS, base=st.integers(256, 2_000_000))
+@examples(50)
+def test_an_exit_whose_table_gets_another_number_finds_the_one_or_the_other(
+    before: frozenset[int], after: frozenset[int], base: int
+) -> None:
+    """As when an agent follows one that numbered tables in another way: at no moment does it find none."""
+    earlier = replace(SMALL, table_base=base)
+    kernel = FibRules(planned(before, earlier))
+    for piece in pieces(steps(planned(after, SMALL), kernel)):
+        kernel.carry_out(piece)
+        for item in before & after:
+            found = kernel.tables(SMALL.mark(item))
+            assert found
+            assert set(found) <= {earlier.table(item), SMALL.table(item)}
+        assert kernel.tables(0) == []
+    found_by(after, kernel)
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, 2), (4, 5), (100, 15), (1_000, 18), (10_000, 22), (16_382, 22)])
